@@ -1,0 +1,1 @@
+//! Workloads shared by the command, the benches and the tests.

@@ -1,0 +1,2 @@
+//! The mallocgc command.
+fn main() {}

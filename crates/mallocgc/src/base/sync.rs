@@ -1,0 +1,200 @@
+//! Atomics and locks, so that loom can replace them, and the ranks of locks.
+//!
+//! A thread takes locks in rising rank only; debug builds check it.
+
+#[cfg(not(loom))]
+pub use core::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering, compiler_fence, fence,
+};
+#[cfg(loom)]
+pub use loom::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering, fence,
+};
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// The order in which locks are taken: a thread holding one takes only locks
+/// further down this list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Rank {
+    /// One cycle at a time (the origin's `worldsema`).
+    Cycle,
+    /// The list of mutators and their stopping.
+    World,
+    /// Root tables.
+    Roots,
+    /// The registry of layouts.
+    Layouts,
+    /// The list of span classes.
+    SpanClasses,
+    /// Spans of one span class.
+    Central,
+    /// Specials of a span.
+    Specials,
+    /// Queue of finalizers and cleanups.
+    Queue,
+    /// Mark work shared between workers.
+    Work,
+    /// Profile buckets and event sinks.
+    Observe,
+    /// Span records, page bitmap, growth of the heap.
+    Pages,
+    /// Memory for the heap's own records.
+    Meta,
+}
+
+#[cfg(debug_assertions)]
+mod held {
+    use super::Rank;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// One bit per rank this thread holds.
+        static HELD: Cell<u32> = const { Cell::new(0) };
+    }
+
+    pub(super) fn take(rank: Rank) {
+        let bit = 1u32 << rank as u8;
+        // A thread in its last moments has no thread-local; nothing to check.
+        let _ = HELD.try_with(|held| {
+            let now = held.get();
+            assert!(now < bit, "lock {rank:?} taken while holding ranks {now:#b}");
+            held.set(now | bit);
+        });
+    }
+
+    pub(super) fn give(rank: Rank) {
+        let _ = HELD.try_with(|held| held.set(held.get() & !(1u32 << rank as u8)));
+    }
+}
+
+/// A mutual-exclusion lock with a [`Rank`]; poisoning is ignored, since no
+/// user code runs under a lock.
+#[derive(Debug)]
+pub struct Lock<T> {
+    rank: Rank,
+    mutex: Mutex<T>,
+}
+
+impl<T> Lock<T> {
+    /// A lock of the given rank around `value`.
+    pub const fn new(rank: Rank, value: T) -> Lock<T> {
+        Lock { rank, mutex: Mutex::new(value) }
+    }
+
+    /// Takes the lock.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds when this thread holds a lock of the same or a higher rank.
+    #[inline]
+    pub fn lock(&self) -> LockGuard<'_, T> {
+        #[cfg(debug_assertions)]
+        held::take(self.rank);
+        let inner = self.mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        LockGuard { rank: self.rank, inner: Some(inner) }
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
+        let inner = match self.mutex.try_lock() {
+            Ok(inner) => inner,
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return None,
+        };
+        #[cfg(debug_assertions)]
+        held::take(self.rank);
+        Some(LockGuard { rank: self.rank, inner: Some(inner) })
+    }
+
+    /// The value, when no one else can hold the lock.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.mutex.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Access to the value of a [`Lock`] until dropped.
+#[derive(Debug)]
+pub struct LockGuard<'a, T> {
+    #[cfg_attr(not(debug_assertions), allow(dead_code, reason = "checked in debug builds"))]
+    rank: Rank,
+    /// `None` only while a [`Signal`] waits.
+    inner: Option<MutexGuard<'a, T>>,
+}
+
+impl<T> core::ops::Deref for LockGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        self.inner.as_ref().expect("a guard in use holds its lock")
+    }
+}
+
+impl<T> core::ops::DerefMut for LockGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect("a guard in use holds its lock")
+    }
+}
+
+#[cfg(debug_assertions)]
+impl<T> Drop for LockGuard<'_, T> {
+    fn drop(&mut self) {
+        held::give(self.rank);
+    }
+}
+
+/// A condition variable for a [`Lock`].
+#[derive(Debug, Default)]
+pub struct Signal(Condvar);
+
+impl Signal {
+    /// A signal nobody waits for.
+    pub const fn new() -> Signal {
+        Signal(Condvar::new())
+    }
+
+    /// Wakes every waiter.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+
+    /// Wakes one waiter.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    /// Gives the lock up, waits for a notification, and takes it again.
+    pub fn wait<T>(&self, guard: &mut LockGuard<'_, T>) {
+        let inner = guard.inner.take().expect("a guard in use holds its lock");
+        guard.inner = Some(self.0.wait(inner).unwrap_or_else(|poisoned| poisoned.into_inner()));
+    }
+
+    /// As [`wait`](Signal::wait), for at most `limit`; `false` when the time ran out.
+    pub fn wait_for<T>(&self, guard: &mut LockGuard<'_, T>, limit: Duration) -> bool {
+        let inner = guard.inner.take().expect("a guard in use holds its lock");
+        let (inner, result) =
+            self.0.wait_timeout(inner, limit).unwrap_or_else(|poisoned| poisoned.into_inner());
+        guard.inner = Some(inner);
+        !result.timed_out()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn taking_locks_against_their_rank_panics() {
+        let outer = Lock::new(Rank::Meta, ());
+        let inner = Lock::new(Rank::Central, ());
+        let _held = outer.lock();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(inner.lock())));
+        assert!(result.is_err(), "Central was taken while holding Meta");
+    }
+}
