@@ -1,2 +1,65 @@
-//! Generators and checks of the workspace.
-fn main() {}
+//! Generators and checks of the workspace: `cargo xtask <command>`.
+
+mod size_classes;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Generators and checks of the mallocgc workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Computes the size classes and writes their table.
+    SizeClasses {
+        /// Write nothing; fail when the table is out of date.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = workspace_root();
+    let result = match Arguments::parse().command {
+        Command::SizeClasses { check: false } => write_size_classes(&root),
+        Command::SizeClasses { check: true } => check_size_classes(&root),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder above this crate's.
+fn workspace_root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().expect("xtask lies in the workspace").to_path_buf()
+}
+
+fn table_path(root: &Path) -> PathBuf {
+    root.join("crates/mallocgc/src/base/size_class/table.rs")
+}
+
+fn write_size_classes(root: &Path) -> Result<(), String> {
+    let path = table_path(root);
+    std::fs::write(&path, size_classes::table_source())
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+fn check_size_classes(root: &Path) -> Result<(), String> {
+    let path = table_path(root);
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text == size_classes::table_source() => Ok(()),
+        Ok(_) => Err(format!("{} is out of date: run `cargo xtask size-classes`", path.display())),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}

@@ -126,7 +126,8 @@ mod tests {
             let align = 1usize << align_log;
             for value in 0..3 * align.min(64) {
                 let rounded = round_up(value, align);
-                assert!(rounded >= value && rounded - value < align && rounded % align == 0);
+                assert!(rounded >= value && rounded - value < align);
+                assert!(rounded.is_multiple_of(align));
             }
         }
         assert_eq!(checked_round_up(usize::MAX, 8), None);

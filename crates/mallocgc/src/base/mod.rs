@@ -1,7 +1,10 @@
-//! Words the whole crate shares: addresses, pages, bits, locks, last words.
+//! Words the whole crate shares: addresses, pages, size classes, bits, locks, last
+//! words.
 
 pub mod address;
 pub mod fatal;
+pub mod size_class;
 pub mod sync;
 
 pub use address::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
+pub use size_class::{MAX_SMALL_SIZE, SIZE_CLASSES, SizeClass, TINY_SIZE, round_up_size};
