@@ -1,0 +1,3 @@
+module mallocgc.dev/bench/peers/go
+
+go 1.24

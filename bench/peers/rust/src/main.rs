@@ -1,0 +1,37 @@
+//! rust-peer: the workloads of the mallocgc benchmarks in Rust with explicit freeing, on mimalloc or on
+//! the system's allocator (a feature each).
+//!
+//! ```text
+//! rust-peer WORKLOAD --threads N name=value…
+//! ```
+//!
+//! It prints one line of JSON. Work, sizes and check values are those of `bench/src/workloads`.
+
+mod binary_trees;
+#[path = "../../../src/random.rs"]
+#[allow(dead_code)]
+mod random;
+mod support;
+
+use support::{Outcome, Run, fail};
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const RUNTIME: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "malloc" };
+
+type Workload = fn(&Run) -> Outcome;
+
+const WORKLOADS: &[(&str, Workload)] = &[("binary-trees", binary_trees::run)];
+
+fn main() {
+    let run = Run::from_arguments();
+    let name = run.workload.split('/').next().unwrap_or("");
+    let Some((_, work)) = WORKLOADS.iter().find(|(other, _)| *other == name) else {
+        fail(&format!("there is no workload {}", run.workload));
+    };
+    let watch = support::Stopwatch::start();
+    let outcome = work(&run);
+    support::print_report(RUNTIME, &run, &outcome, &watch);
+}

@@ -1,0 +1,132 @@
+//! What the workloads share: request, result, clocks.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Instant;
+
+/// One request.
+pub struct Run {
+    pub workload: String,
+    pub threads: usize,
+    parameters: BTreeMap<String, String>,
+}
+
+/// Ends the program with a message.
+pub fn fail(message: &str) -> ! {
+    eprintln!("{message}");
+    std::process::exit(1)
+}
+
+impl Run {
+    pub fn from_arguments() -> Run {
+        let mut run = Run { workload: String::new(), threads: 1, parameters: BTreeMap::new() };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            if argument == "--threads" {
+                let threads = arguments.next().and_then(|text| text.parse().ok());
+                run.threads = threads.unwrap_or_else(|| fail("--threads is not usable"));
+            } else if let Some((name, value)) = argument.split_once('=') {
+                run.parameters.insert(name.to_owned(), value.to_owned());
+            } else if run.workload.is_empty() {
+                run.workload = argument;
+            } else {
+                fail(&format!("unexpected argument {argument}"));
+            }
+        }
+        run
+    }
+
+    pub fn text(&self, name: &str) -> &str {
+        match self.parameters.get(name) {
+            Some(value) => value,
+            None => fail(&format!("parameter {name} is missing")),
+        }
+    }
+
+    pub fn number(&self, name: &str) -> u64 {
+        let text = self.text(name);
+        text.parse().unwrap_or_else(|_| fail(&format!("parameter {name}={text} is not usable")))
+    }
+
+    /// What stands behind the slash of the workload's name.
+    #[allow(dead_code)]
+    pub fn variant(&self) -> &str {
+        self.workload.split_once('/').map_or("", |(_, variant)| variant)
+    }
+}
+
+/// What a workload hands back.
+#[derive(Default)]
+pub struct Outcome {
+    pub check: u64,
+    /// Measured when the workload returns, if it does not do so itself.
+    pub resident_end_bytes: Option<u64>,
+    pub metrics: Vec<(String, f64)>,
+}
+
+impl Outcome {
+    #[allow(dead_code)]
+    pub fn metric(&mut self, name: impl Into<String>, value: f64) {
+        self.metrics.push((name.into(), value));
+    }
+}
+
+/// CPU time of the whole process, in nanoseconds.
+pub fn process_cpu_nanos() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the out-parameter is ours for the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Measures a phase.
+pub struct Stopwatch {
+    cpu_nanos: u64,
+    wall: Instant,
+}
+
+impl Stopwatch {
+    pub fn start() -> Stopwatch {
+        Stopwatch { cpu_nanos: process_cpu_nanos(), wall: Instant::now() }
+    }
+
+    pub fn cpu_nanos(&self) -> u64 {
+        process_cpu_nanos() - self.cpu_nanos
+    }
+
+    pub fn wall_nanos(&self) -> u64 {
+        self.wall.elapsed().as_nanos() as u64
+    }
+}
+
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<u64>().ok());
+    // SAFETY: a call without memory.
+    pages.unwrap_or(0) * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64
+}
+
+fn peak_resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+pub fn print_report(runtime: &str, run: &Run, outcome: &Outcome, watch: &Stopwatch) {
+    let mut line = format!(
+        "{{\"workload\":\"{}\",\"runtime\":\"{runtime}\",\"check\":\"{:016x}\",\"cpu_nanos\":{},\"wall_nanos\":{},\
+         \"peak_rss_bytes\":{},\"resident_end_bytes\":{},\"metrics\":{{",
+        run.workload,
+        outcome.check,
+        watch.cpu_nanos(),
+        watch.wall_nanos(),
+        peak_resident_bytes(),
+        outcome.resident_end_bytes.unwrap_or_else(resident_bytes),
+    );
+    for (i, (name, value)) in outcome.metrics.iter().enumerate() {
+        let comma = if i > 0 { "," } else { "" };
+        write!(line, "{comma}\"{name}\":{value:.6}").expect("a String takes everything");
+    }
+    println!("{line}}}}}");
+}

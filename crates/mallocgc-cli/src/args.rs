@@ -1,0 +1,245 @@
+//! Arguments, and what they ask for.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use mallocgc_bench::{Case, Run, Runtime, Scale};
+use std::path::PathBuf;
+
+/// Go's garbage-collected heap as a library: its command.
+#[derive(Parser, Debug)]
+#[command(name = "mallocgc", version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Measure the heap against its peers
+    Bench(Bench),
+    /// One run on our heap, as peers' programs are called
+    #[command(hide = true)]
+    BenchRun(BenchRun),
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = workloads_help())]
+pub(crate) struct Bench {
+    /// Workloads to run (full-mark for all variants, full-mark/graph for one); none means a
+    /// representative set in under two minutes
+    #[arg(value_name = "WORKLOAD", value_parser = parse_workload)]
+    workloads: Vec<Selection>,
+
+    /// Threads, for the workloads that can use several
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+
+    /// How much of the work to do
+    #[arg(long, value_enum, default_value_t = ScaleArgument::Quick)]
+    scale: ScaleArgument,
+
+    /// Which runtimes to compare with: auto (all there are), none, or a list
+    #[arg(
+        long,
+        value_name = "auto|none|go,libgc,mimalloc,malloc",
+        value_delimiter = ',',
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    peers: Vec<PeerArgument>,
+
+    /// How often to run everything; figures are medians over the rounds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+
+    /// Directory whose text files the index workload reads
+    #[arg(long, value_name = "DIR", value_parser = parse_directory)]
+    input: Option<PathBuf>,
+
+    /// Print one JSON object per row instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// What one WORKLOAD argument stands for.
+#[derive(Clone, Debug)]
+struct Selection(Vec<&'static Case>);
+
+fn parse_workload(name: &str) -> Result<Selection, String> {
+    let cases = mallocgc_bench::select(name);
+    if cases.is_empty() {
+        let mut names: Vec<_> = mallocgc_bench::catalogue().map(Case::workload).collect();
+        names.dedup();
+        return Err(format!("no such workload; there are {}", names.join(", ")));
+    }
+    Ok(Selection(cases))
+}
+
+fn parse_directory(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    if path.is_dir() { Ok(path) } else { Err("not a directory".to_owned()) }
+}
+
+fn workloads_help() -> String {
+    let mut text = String::from("Workloads (* in the representative set):\n");
+    for case in mallocgc_bench::catalogue() {
+        let star = if case.representative { '*' } else { ' ' };
+        text.push_str(&format!("  {star} {:<28} {}\n", case.name, case.about));
+    }
+    text
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum ScaleArgument {
+    /// Milliseconds, for tests: only the check values mean anything
+    #[value(hide = true)]
+    Smoke,
+    /// 0.3 to 2 seconds a run in Go
+    Quick,
+    /// Seconds to minutes a run, and up to some GiB
+    Full,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum PeerArgument {
+    Auto,
+    None,
+    Go,
+    Libgc,
+    Mimalloc,
+    Malloc,
+}
+
+/// What to run and how to show it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) cases: Vec<&'static Case>,
+    pub(crate) threads: Option<u32>,
+    pub(crate) scale: Scale,
+    pub(crate) peers: Vec<Runtime>,
+    pub(crate) rounds: Rounds,
+    pub(crate) input: Option<PathBuf>,
+    pub(crate) output: Output,
+}
+
+/// How long to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rounds {
+    /// This many.
+    Exactly(u32),
+    /// At most this many, and no new one that would end later than the set may take.
+    WithinBudget(u32),
+}
+
+/// How to show the results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Output {
+    /// Tables for people.
+    Tables,
+    /// One JSON object per row.
+    Json,
+}
+
+/// Rounds when nobody says how many: enough for a median.
+const DEFAULT_ROUNDS: u32 = 3;
+
+impl Bench {
+    /// Checks the arguments against each other.
+    pub(crate) fn plan(self) -> Result<Plan, clap::Error> {
+        let mut cases: Vec<&'static Case> = Vec::new();
+        for case in self.workloads.iter().flat_map(|selection| &selection.0) {
+            if !cases.iter().any(|other| other.name == case.name) {
+                cases.push(case);
+            }
+        }
+        let rounds = match (self.rounds, cases.is_empty()) {
+            (Some(rounds), _) => Rounds::Exactly(rounds),
+            (None, true) => Rounds::WithinBudget(DEFAULT_ROUNDS),
+            (None, false) => Rounds::Exactly(DEFAULT_ROUNDS),
+        };
+        if cases.is_empty() {
+            cases = mallocgc_bench::catalogue().filter(|case| case.representative).collect();
+        }
+        if self.input.is_some() && !cases.iter().any(|case| case.reads_input) {
+            return Err(conflict("--input is read by the workload index only"));
+        }
+        let peers = match self.peers.as_slice() {
+            [PeerArgument::None] => Vec::new(),
+            [PeerArgument::Auto] => Runtime::PEERS.to_vec(),
+            list => {
+                let mut peers = Vec::new();
+                for peer in list {
+                    let runtime = match peer {
+                        PeerArgument::Go => Runtime::Go,
+                        PeerArgument::Libgc => Runtime::Libgc,
+                        PeerArgument::Mimalloc => Runtime::Mimalloc,
+                        PeerArgument::Malloc => Runtime::Malloc,
+                        PeerArgument::Auto | PeerArgument::None => {
+                            return Err(conflict("--peers takes auto or none only by itself"));
+                        }
+                    };
+                    if !peers.contains(&runtime) {
+                        peers.push(runtime);
+                    }
+                }
+                peers
+            }
+        };
+        Ok(Plan {
+            cases,
+            threads: self.threads,
+            scale: match self.scale {
+                ScaleArgument::Smoke => Scale::Smoke,
+                ScaleArgument::Quick => Scale::Quick,
+                ScaleArgument::Full => Scale::Full,
+            },
+            peers,
+            rounds,
+            input: self.input,
+            output: if self.json { Output::Json } else { Output::Tables },
+        })
+    }
+}
+
+fn conflict(message: &str) -> clap::Error {
+    let mut command = Arguments::command();
+    let bench = command.find_subcommand_mut("bench").expect("it is declared above");
+    bench.error(ErrorKind::ArgumentConflict, message)
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct BenchRun {
+    workload: String,
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
+    /// name=value
+    #[arg(value_parser = parse_parameter)]
+    parameters: Vec<(String, String)>,
+}
+
+fn parse_parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl BenchRun {
+    pub(crate) fn into_run(self) -> Run {
+        Run {
+            workload: self.workload,
+            threads: self.threads,
+            parameters: self.parameters.into_iter().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn declaration_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}
