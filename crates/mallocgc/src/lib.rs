@@ -3,5 +3,9 @@
 //! The folders are layers; a module uses only those named above it.
 
 pub mod base;
+
 pub mod layout;
+
 pub mod os;
+
+pub mod observe;

@@ -1,0 +1,27 @@
+//! Seeing inside: statistics, trace lines, histograms, sampled profile, events.
+//!
+//! Everything here is told facts and answers questions; nothing here decides.
+//! The pieces know nothing of one another beyond plain values, and nothing of
+//! the heap: the layers below fill in a [`CycleRecord`] or a [`MemStats`], the
+//! interface layer owns the [`PauseRing`] and the histograms.
+//!
+//! What may run while the world is stopped is said at each piece; the rule is
+//! that recording neither allocates nor takes a lock a mutator could hold.
+//!
+//! Order of the files, each using only those above it: `histogram`,
+//! `cycle_record`, `gctrace`, `stats`.
+
+#![forbid(unsafe_code)]
+
+pub mod histogram;
+
+pub mod cycle_record;
+
+pub mod gctrace;
+
+pub mod stats;
+
+pub use cycle_record::{CycleRecord, Pause, PauseRing};
+pub use gctrace::{SizeClassSpans, SpanStatistics, TraceLine};
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use stats::{BySize, Invariant, MemStats, SizeStats, StatsError};
