@@ -4,11 +4,23 @@
 //! under the same name in `bench/peers/`.
 
 mod binary_trees;
+mod full_mark;
+mod gcbench;
+mod larson;
+mod small_objects;
+mod tiny_strings;
 
 use crate::case::Case;
 
 /// All workloads' cases, in the order of tables.
-const WORKLOADS: &[&[Case]] = &[binary_trees::CASES];
+const WORKLOADS: &[&[Case]] = &[
+    binary_trees::CASES,
+    gcbench::CASES,
+    small_objects::CASES,
+    tiny_strings::CASES,
+    full_mark::CASES,
+    larson::CASES,
+];
 
 /// Every case there is.
 pub fn catalogue() -> impl Iterator<Item = &'static Case> {

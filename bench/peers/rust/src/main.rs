@@ -8,10 +8,15 @@
 //! It prints one line of JSON. Work, sizes and check values are those of `bench/src/workloads`.
 
 mod binary_trees;
+mod blob;
+mod gcbench;
+mod larson;
 #[path = "../../../src/random.rs"]
 #[allow(dead_code)]
 mod random;
+mod small_objects;
 mod support;
+mod tiny_strings;
 
 use support::{Outcome, Run, fail};
 
@@ -23,7 +28,13 @@ const RUNTIME: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "mallo
 
 type Workload = fn(&Run) -> Outcome;
 
-const WORKLOADS: &[(&str, Workload)] = &[("binary-trees", binary_trees::run)];
+const WORKLOADS: &[(&str, Workload)] = &[
+    ("binary-trees", binary_trees::run),
+    ("gcbench", gcbench::run),
+    ("larson", larson::run),
+    ("small-objects", small_objects::run),
+    ("tiny-strings", tiny_strings::run),
+];
 
 fn main() {
     let run = Run::from_arguments();
