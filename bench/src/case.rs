@@ -114,7 +114,8 @@ pub struct Case {
     pub threads: Threads,
     /// Sizes: what every program is told, the same for all.
     pub parameters: fn(Scale) -> &'static [(&'static str, u64)],
-    /// Whether it reads files (a parameter `input` names the directory).
+    /// Whether it reads files. Its parameter `input_bytes` limits their choice; programs get the parameter
+    /// `list` in its place, a file with one path a line.
     pub reads_input: bool,
     /// The figure that decides.
     pub measure: Measure,

@@ -16,12 +16,14 @@
 
 mod case;
 mod host;
+mod input;
 mod random;
 mod report;
 mod workloads;
 
 pub use case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
 pub use host::{Stopwatch, resident_bytes};
+pub use input::text_files;
 pub use random::{Digest, Random};
 pub use report::{Outcome, RunReport};
 pub use workloads::{catalogue, find, select};

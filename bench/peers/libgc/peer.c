@@ -70,7 +70,7 @@ uint64_t resident_bytes(void) {
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static uint64_t peak_resident_bytes(void) {
+uint64_t peak_resident_bytes(void) {
     char line[256];
     unsigned long kib = 0;
     FILE *f = fopen("/proc/self/status", "r");

@@ -76,5 +76,6 @@ static inline void digest_add(uint64_t *digest, uint64_t value) {
 uint64_t cpu_nanos(void);
 uint64_t wall_nanos(void);
 uint64_t resident_bytes(void);
+uint64_t peak_resident_bytes(void);
 
 #endif

@@ -4,22 +4,22 @@
 //! under the same name in `bench/peers/`.
 
 mod binary_trees;
-mod full_mark;
-mod gcbench;
-mod larson;
-mod small_objects;
-mod tiny_strings;
+mod finalizers;
+mod fragmentation;
+mod index;
+mod large_objects;
+mod lru_server;
 
 use crate::case::Case;
 
 /// All workloads' cases, in the order of tables.
 const WORKLOADS: &[&[Case]] = &[
     binary_trees::CASES,
-    gcbench::CASES,
-    small_objects::CASES,
-    tiny_strings::CASES,
-    full_mark::CASES,
-    larson::CASES,
+    lru_server::CASES,
+    large_objects::CASES,
+    finalizers::CASES,
+    fragmentation::CASES,
+    index::CASES,
 ];
 
 /// Every case there is.

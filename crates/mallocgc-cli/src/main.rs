@@ -1,7 +1,7 @@
 //! The `mallocgc` command.
 //!
 //! `mallocgc bench` measures the heap against its peers: it starts every run as a process of its own
-//! (`child`), finds or builds the peers' programs (`peers`), takes turns between them (`suite`), condenses the
+//! (`child`), lists the files that a workload reads (`input`), finds or builds the peers' programs (`peers`), takes turns between them (`suite`), condenses the
 //! rounds (`row`) and prints a table or JSON (`table`). Runs on our own heap are this very
 //! command under the hidden subcommand `bench-run`, which takes what every peer program takes and prints
 //! the same line.
@@ -11,6 +11,7 @@
 
 mod args;
 mod child;
+mod input;
 mod peers;
 mod row;
 mod suite;

@@ -5,13 +5,14 @@
 
 use crate::args::{Output, Plan, Rounds};
 use crate::child;
+use crate::input::FileList;
 use crate::peers::{self, Missing, Program};
 use crate::row::{self, Row, State};
 use crate::table;
 use indicatif::{ProgressBar, ProgressStyle};
 use mallocgc_bench::{Case, RunReport, Runtime, Scale};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(crate) struct Contest {
     pub(crate) scale: Scale,
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) entrants: Vec<Entrant>,
+    /// Keeps the list of files that parameters name.
+    pub(crate) _input: Option<FileList>,
 }
 
 /// One runtime's part in a contest.
@@ -46,7 +49,14 @@ pub(crate) fn run(plan: &Plan) -> ExitCode {
     let progress = ProgressBar::new_spinner();
     progress.set_style(style("{spinner} {msg}"));
     progress.enable_steady_tick(Duration::from_millis(100));
-    let mut contests = prepare(plan, &progress);
+    let mut contests = match prepare(plan, &progress) {
+        Ok(contests) => contests,
+        Err(error) => {
+            progress.finish_and_clear();
+            eprintln!("input: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let (rounds, budget) = match plan.rounds {
         Rounds::Exactly(rounds) => (rounds, Duration::MAX),
         Rounds::WithinBudget(rounds) => (rounds, BUDGET),
@@ -77,7 +87,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// Finds every program once and lists who takes part in what.
-fn prepare(plan: &Plan, progress: &ProgressBar) -> Vec<Contest> {
+fn prepare(plan: &Plan, progress: &ProgressBar) -> io::Result<Vec<Contest>> {
     let mut programs: BTreeMap<Runtime, Result<Program, Missing>> = BTreeMap::new();
     let mut contests = Vec::new();
     for &case in &plan.cases {
@@ -98,14 +108,24 @@ fn prepare(plan: &Plan, progress: &ProgressBar) -> Vec<Contest> {
         let sizes = (case.parameters)(plan.scale).iter();
         let mut parameters: BTreeMap<String, String> =
             sizes.map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let mut input = None;
         if case.reads_input {
-            let input = plan.input.clone().unwrap_or_else(peers::workspace);
-            parameters.insert("input".to_owned(), input.to_string_lossy().into_owned());
+            let limit = parameters.remove("input_bytes").and_then(|text| text.parse().ok());
+            let list = FileList::make(plan.input.as_deref(), limit.unwrap_or(u64::MAX))?;
+            parameters.insert("list".to_owned(), list.path().to_string_lossy().into_owned());
+            input = Some(list);
         }
         let threads = case.threads.choose(plan.threads);
-        contests.push(Contest { case, threads, scale: plan.scale, parameters, entrants });
+        contests.push(Contest {
+            case,
+            threads,
+            scale: plan.scale,
+            parameters,
+            entrants,
+            _input: input,
+        });
     }
-    contests
+    Ok(contests)
 }
 
 fn take_turns(contest: &mut Contest, round: usize, progress: &ProgressBar) {
