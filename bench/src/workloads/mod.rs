@@ -6,15 +6,25 @@
 mod binary_trees;
 mod finalizers;
 mod fragmentation;
+mod full_mark;
+mod gcbench;
 mod index;
 mod large_objects;
+mod larson;
 mod lru_server;
+mod small_objects;
+mod tiny_strings;
 
 use crate::case::Case;
 
 /// All workloads' cases, in the order of tables.
 const WORKLOADS: &[&[Case]] = &[
     binary_trees::CASES,
+    gcbench::CASES,
+    small_objects::CASES,
+    tiny_strings::CASES,
+    full_mark::CASES,
+    larson::CASES,
     lru_server::CASES,
     large_objects::CASES,
     finalizers::CASES,

@@ -8,14 +8,19 @@
 //! It prints one line of JSON. Work, sizes and check values are those of `bench/src/workloads`.
 
 mod binary_trees;
+mod blob;
 mod fragmentation;
+mod gcbench;
 mod index;
 mod large_objects;
+mod larson;
 mod lru_server;
 #[path = "../../../src/random.rs"]
 #[allow(dead_code)]
 mod random;
+mod small_objects;
 mod support;
+mod tiny_strings;
 
 use support::{Outcome, Run, fail};
 
@@ -29,6 +34,10 @@ type Workload = fn(&Run) -> Outcome;
 
 const WORKLOADS: &[(&str, Workload)] = &[
     ("binary-trees", binary_trees::run),
+    ("gcbench", gcbench::run),
+    ("larson", larson::run),
+    ("small-objects", small_objects::run),
+    ("tiny-strings", tiny_strings::run),
     ("lru-server", lru_server::run),
     ("large-objects", large_objects::run),
     ("fragmentation", fragmentation::run),

@@ -9,7 +9,7 @@
 //! that recording neither allocates nor takes a lock a mutator could hold.
 //!
 //! Order of the files, each using only those above it: `histogram`,
-//! `cycle_record`, `gctrace`, `stats`.
+//! `cycle_record`, `gctrace`, `stats`, `sample`, `profile`.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,15 @@ pub mod gctrace;
 
 pub mod stats;
 
+pub mod sample;
+
+pub mod profile;
+
 pub use cycle_record::{CycleRecord, Pause, PauseRing};
 pub use gctrace::{SizeClassSpans, SpanStatistics, TraceLine};
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use profile::{
+    BucketId, Profile, ProfileConfig, ProfileRecord, ProfileSnapshot, ProfileValues,
+};
+pub use sample::{Countdown, Sampler, unskew};
 pub use stats::{BySize, Invariant, MemStats, SizeStats, StatsError};
