@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod fatal;
+pub mod random;
 pub mod size_class;
 pub mod sync;
 

@@ -51,6 +51,8 @@ pub enum LayoutError {
     },
     /// Repeats nested deeper than [`PROGRAM_DEPTH_MAX`](super::PROGRAM_DEPTH_MAX).
     ProgramTooDeep,
+    /// The heap knows 65,536 layouts already, or has no memory for one more.
+    NoRoom,
 }
 
 impl fmt::Display for LayoutError {
@@ -78,6 +80,7 @@ impl fmt::Display for LayoutError {
                 write!(f, "a program of {bytes} bytes is too long")
             }
             LayoutError::ProgramTooDeep => write!(f, "the program's repeats nest too deep"),
+            LayoutError::NoRoom => f.write_str("the heap has no room for another layout"),
         }
     }
 }

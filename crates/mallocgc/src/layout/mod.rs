@@ -13,11 +13,11 @@
 
 #![forbid(unsafe_code)]
 
-mod error;
-mod trace;
 mod bits;
-mod program;
 mod encoding;
+mod error;
+mod program;
+mod trace;
 mod type_layout;
 
 pub use encoding::{Chunks, Encoding, PointerWords, UNROLLED_WORDS_MAX};

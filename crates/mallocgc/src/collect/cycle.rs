@@ -1,0 +1,372 @@
+//! One collection cycle, from the stop to the flip.
+//!
+//! ```text
+//! finish the last sweep → stop the world → flush caches → clear hooks → roots
+//! → mark → finalizers, weak handles, cleanups → flip the bitmaps → pace
+//! → start the world → sweep lazily, in the background, or at once
+//! ```
+//!
+//! Protection: cycles are one at a time, under the cycle lock, which the
+//! caller holds; from the stop on no mutator runs.
+//!
+//! Not here: when a cycle is due (`pacer`), who asks for one (`raw`).
+
+use crate::base::Address;
+use crate::base::sync::{AtomicU64, Ordering::Relaxed};
+use crate::collect::mark::{Marked, Marker};
+use crate::collect::pacer::{Pace, PacerSettings};
+use crate::collect::work::SharedWork;
+use crate::heap::space::Space;
+use crate::os::{self, OsError};
+use crate::world::callback;
+use crate::world::mutator::MutatorRecord;
+use crate::world::roots::{RootSink, RootVisitor, Roots};
+use crate::world::stop::{StopTimedOut, Stopped, World};
+use crate::world::workers::Workers;
+use std::time::Duration;
+
+/// Heaps with less live at the last cycle are marked by one thread: waking
+/// another takes longer than it saves.
+const PARALLEL_FROM_BYTES: u64 = 32 << 20;
+
+/// What a cycle works on.
+#[derive(Clone, Copy)]
+pub struct Parts<'h> {
+    /// The heap's memory.
+    pub space: &'h Space,
+    /// Its mutators.
+    pub world: &'h World,
+    /// Its roots.
+    pub roots: &'h Roots,
+}
+
+impl core::fmt::Debug for Parts<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Parts")
+    }
+}
+
+/// What the layer above adds to a cycle, while the world is stopped.
+pub trait Extensions {
+    /// Before roots are read: drop what pools keep.
+    fn clear(&mut self);
+    /// Visits what registered objects keep alive: the references of objects
+    /// with finalizers, and the queue's own.
+    fn roots(&mut self, visit: &mut dyn FnMut(Root));
+    /// Everything reachable is marked: decide finalizers, weak handles and
+    /// cleanups. `keep` marks an object that lives one more cycle and is
+    /// called for objects whose references are all marked.
+    fn decide(&mut self, judge: &mut dyn Judge);
+    /// After each phase, for the verifier.
+    fn verify(&mut self, phase: Phase);
+}
+
+/// A root from [`Extensions::roots`].
+#[derive(Clone, Copy, Debug)]
+pub enum Root {
+    /// The object itself.
+    Object(Address),
+    /// What the object refers to, and not the object.
+    ReferencesOf(Address),
+}
+
+/// Answers and acts on liveness at the end of marking.
+pub trait Judge {
+    /// Whether the object at an address is marked.
+    fn is_marked(&self, object: Address) -> bool;
+    /// Marks an object and all it refers to.
+    fn keep(&mut self, object: Address);
+}
+
+/// The phases of a cycle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// The world is stopped, nothing is marked.
+    Stopped,
+    /// Everything reachable is marked.
+    Marked,
+    /// The bitmaps have changed places.
+    Flipped,
+}
+
+/// What a cycle needs besides the heap.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// The pacer's settings.
+    pub pacer: PacerSettings,
+    /// How long mutators are waited for.
+    pub stop_limit: Duration,
+    /// Threads that may mark, the caller's among them.
+    pub workers: usize,
+}
+
+/// What a cycle did. Times are nanoseconds.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct CycleReport {
+    /// The cycle's number in its heap, from one.
+    pub number: u64,
+    /// When it began (`os::now_nanos`).
+    pub begin_nanos: u64,
+    /// Finishing the last cycle's sweep.
+    pub finish_sweep_nanos: u64,
+    /// From asking the mutators to stop until they had.
+    pub stop_nanos: u64,
+    /// Reading roots.
+    pub roots_nanos: u64,
+    /// Marking.
+    pub mark_nanos: u64,
+    /// Deciding finalizers, weak handles and cleanups.
+    pub decide_nanos: u64,
+    /// How long mutators stood, stopping included.
+    pub pause_nanos: u64,
+    /// When the mutators went on.
+    pub end_nanos: u64,
+    /// Processor time of all marking threads.
+    pub mark_cpu_nanos: u64,
+    /// Bytes of objects before marking.
+    pub heap_start_bytes: u64,
+    /// Bytes of the spans in use.
+    pub heap_inuse_bytes: u64,
+    /// Bytes marked.
+    pub live_bytes: u64,
+    /// Objects marked.
+    pub live_objects: u64,
+    /// The trigger and goal this cycle answered to.
+    pub trigger_bytes: u64,
+    /// The goal of the next cycle.
+    pub goal_bytes: u64,
+    /// Mutators attached.
+    pub mutators: u64,
+    /// Threads that marked.
+    pub workers: u64,
+    /// Spans in use.
+    pub spans: u64,
+    /// The mark stack overflowed this often.
+    pub overflows: u64,
+}
+
+/// The collector of one heap.
+#[derive(Debug)]
+pub struct Collector {
+    work: SharedWork,
+    workers: Workers,
+    cycles: AtomicU64,
+}
+
+impl Collector {
+    /// A collector for a heap of up to `heap_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses address range for the mark stack.
+    pub fn new(heap_bytes: usize) -> Result<Collector, OsError> {
+        Ok(Collector {
+            work: SharedWork::new(heap_bytes)?,
+            workers: Workers::default(),
+            cycles: AtomicU64::new(0),
+        })
+    }
+
+    /// Cycles completed.
+    pub fn cycles(&self) -> u64 {
+        self.cycles.load(Relaxed)
+    }
+
+    /// Runs one cycle. The caller holds the cycle lock; `own` is the calling
+    /// thread's mutator, safe.
+    ///
+    /// # Errors
+    ///
+    /// When a mutator does not stop in time; nothing has changed then.
+    pub fn run(
+        &self,
+        parts: Parts<'_>,
+        own: Option<&MutatorRecord>,
+        request: Request,
+        extensions: &mut dyn Extensions,
+    ) -> Result<CycleReport, StopTimedOut> {
+        let Parts { space, world, roots } = parts;
+        let mut report = CycleReport { begin_nanos: os::now_nanos(), ..CycleReport::default() };
+        space.finish_sweep();
+        let swept = os::now_nanos();
+        report.finish_sweep_nanos = swept - report.begin_nanos;
+        report.trigger_bytes = space.trigger_bytes.load(Relaxed);
+        let stopped = world.stop(own, request.stop_limit)?;
+        // A thread that was not asked to wait may have swept in between.
+        space.finish_sweep();
+        report.stop_nanos = stopped.stop_nanos();
+        report.mutators = stopped.attached() as u64;
+        report.heap_start_bytes = space.live_bytes.load(Relaxed);
+        stopped.for_each_mutator(|mutator| mutator.cache.flush(space));
+        {
+            let _inside = callback::enter();
+            extensions.clear();
+            extensions.verify(Phase::Stopped);
+        }
+        let cpu_begin = os::thread_cpu_nanos();
+        let parallel = request.workers > 1 && space.live_bytes.load(Relaxed) >= PARALLEL_FROM_BYTES;
+        let helpers = if parallel { self.workers.prepare(request.workers - 1) } else { 0 };
+        let helper_nanos = AtomicU64::new(0);
+        let marking = Marking {
+            collector: self,
+            space,
+            roots,
+            stopped: &stopped,
+            helpers,
+            helper_nanos: &helper_nanos,
+        };
+        let marked = if helpers == 0 {
+            marking.run::<false>(extensions, &mut report)
+        } else {
+            marking.run::<true>(extensions, &mut report)
+        };
+        self.work.finish();
+        report.live_bytes = marked.bytes;
+        report.live_objects = marked.objects;
+        report.workers = helpers as u64 + 1;
+        report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin + helper_nanos.load(Relaxed);
+        space.flip();
+        space.live_bytes.store(marked.bytes, Relaxed);
+        let pace: Pace = request.pacer.pace(marked.bytes);
+        space.trigger_bytes.store(pace.trigger_bytes, Relaxed);
+        report.goal_bytes = pace.goal_bytes;
+        report.spans = space.span_count.load(Relaxed) as u64;
+        report.heap_inuse_bytes = space.used_bytes() as u64;
+        {
+            let _inside = callback::enter();
+            extensions.verify(Phase::Flipped);
+        }
+        world.withdraw_cycle();
+        report.number = self.cycles.fetch_add(1, Relaxed) + 1;
+        report.end_nanos = os::now_nanos();
+        report.pause_nanos = report.end_nanos - swept;
+        drop(stopped);
+        Ok(report)
+    }
+}
+
+/// The mark phase.
+struct Marking<'c> {
+    collector: &'c Collector,
+    space: &'c Space,
+    roots: &'c Roots,
+    stopped: &'c Stopped<'c>,
+    helpers: usize,
+    helper_nanos: &'c AtomicU64,
+}
+
+impl<'c> Marking<'c> {
+    fn run<const SHARED: bool>(
+        &self,
+        extensions: &mut dyn Extensions,
+        report: &mut CycleReport,
+    ) -> Marked {
+        let work = &self.collector.work;
+        let begin = os::now_nanos();
+        work.begin(self.helpers + 1);
+        let mut marker = Marker::<SHARED>::new(self.space, work);
+        {
+            // Trace functions, root callbacks.
+            let _inside = callback::enter();
+            self.visit_roots(&mut marker, extensions);
+        }
+        let rooted = os::now_nanos();
+        report.roots_nanos = rooted - begin;
+        let mut total = self.drain(&mut marker);
+        while work.take_overflow() {
+            report.overflows += 1;
+            marker.rescan();
+        }
+        let marked = os::now_nanos();
+        report.mark_nanos = marked - rooted;
+        let _inside = callback::enter();
+        extensions.verify(Phase::Marked);
+        extensions.decide(&mut Verdict { space: self.space, marker: &mut marker });
+        while work.take_overflow() {
+            report.overflows += 1;
+            marker.rescan();
+        }
+        report.decide_nanos = os::now_nanos() - marked;
+        total.objects += marker.marked.objects;
+        total.bytes += marker.marked.bytes;
+        total
+    }
+
+    fn visit_roots<const SHARED: bool>(
+        &self,
+        marker: &mut Marker<'c, SHARED>,
+        extensions: &mut dyn Extensions,
+    ) {
+        let mut sink = Sink(marker);
+        self.stopped.for_each_mutator(|mutator| {
+            mutator.roots.for_each(|value| sink.0.visit(value));
+            // SAFETY: the world is stopped, so the mutator's thread does not
+            // touch its callback.
+            if let Some(callback) = unsafe { &mut *mutator.callback.0.get() } {
+                callback(&mut RootVisitor::new(&mut sink));
+            }
+        });
+        self.roots.visit_all(&mut sink);
+        extensions.roots(&mut |root| match root {
+            Root::Object(object) => sink.0.visit(object.as_usize()),
+            Root::ReferencesOf(object) => sink.0.visit_references(object),
+        });
+    }
+
+    /// Marks everything reachable from what is grey, on all workers.
+    fn drain<const SHARED: bool>(&self, marker: &mut Marker<'c, SHARED>) -> Marked {
+        if !SHARED {
+            let _inside = callback::enter();
+            marker.drain();
+            return Marked::default();
+        }
+        let work = &self.collector.work;
+        marker.offer_all();
+        let (objects, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        self.collector.workers.run(self.helpers, &|number| {
+            let _inside = callback::enter();
+            let begin = os::thread_cpu_nanos();
+            let mut helper = Marker::<SHARED>::new(self.space, work);
+            helper.drain();
+            objects.fetch_add(helper.marked.objects, Relaxed);
+            bytes.fetch_add(helper.marked.bytes, Relaxed);
+            if number != 0 {
+                self.helper_nanos.fetch_add(os::thread_cpu_nanos() - begin, Relaxed);
+            }
+        });
+        // The last phases run on this thread alone.
+        work.begin_single();
+        Marked { objects: objects.load(Relaxed), bytes: bytes.load(Relaxed) }
+    }
+}
+
+/// Passes roots to a marker.
+struct Sink<'m, 's, const SHARED: bool>(&'m mut Marker<'s, SHARED>);
+
+impl<const SHARED: bool> RootSink for Sink<'_, '_, SHARED> {
+    fn reference(&mut self, value: usize) {
+        self.0.visit(value);
+    }
+
+    fn ambiguous(&mut self, value: usize) {
+        self.0.visit_ambiguous(value);
+    }
+}
+
+struct Verdict<'m, 's, const SHARED: bool> {
+    space: &'s Space,
+    marker: &'m mut Marker<'s, SHARED>,
+}
+
+impl<const SHARED: bool> Judge for Verdict<'_, '_, SHARED> {
+    fn is_marked(&self, object: Address) -> bool {
+        let Some(found) = self.space.find_cell(object) else { return false };
+        let span = self.space.span(found.span);
+        Marker::<SHARED>::is_marked(self.space, span, found.index)
+    }
+
+    fn keep(&mut self, object: Address) {
+        self.marker.visit(object.as_usize());
+        self.marker.drain();
+    }
+}

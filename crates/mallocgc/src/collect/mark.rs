@@ -1,0 +1,389 @@
+//! Marking: from the roots to everything reachable.
+//!
+//! An object is grey when its mark bit is set and its references are still to
+//! be read. Grey objects wait on a stack; between the stack and the scan
+//! stands a ring of [`RING`] objects whose first lines are being fetched, so
+//! that a cache miss is waited for once and not once an object. Objects
+//! without references are marked and never touched.
+//!
+//! A reference may point anywhere into an object. The page table gives the
+//! span class; one multiplication gives the cell; its number is the number of
+//! the mark bit. With one worker the bit is set by a load and a store, with
+//! several by an atomic OR after a look.
+//!
+//! Objects of more than [`PIECE_BYTES`] are scanned in pieces, each a grey
+//! entry of its own. When the stack cannot grow the entry is dropped, the
+//! object stays marked, and [`Marker::rescan`] finds it again.
+//!
+//! Protection: marking runs while the world is stopped; workers share nothing
+//! but the bitmaps and the pool (`work`).
+
+use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
+use crate::collect::work::{Grey, SharedWork, Stack};
+use crate::heap::layouts::LayoutRecord;
+use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
+use crate::heap::span::{PageInfo, Span, SpanId};
+use crate::heap::span_class::{ClassInfo, Scan};
+use crate::layout::Tracer;
+use crate::os;
+use core::ptr::NonNull;
+
+/// Grey objects being fetched at a time. Eight hide a miss to memory; more
+/// gain nothing (measured on the graphs of the full-mark workload).
+const RING: usize = 8;
+
+/// Bytes of a large object scanned at a time.
+pub(crate) const PIECE_BYTES: usize = 128 << 10;
+
+/// Scans between two looks whether another worker is out of work.
+const SCANS_PER_LOOK: u32 = 64;
+
+/// What a marker has marked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marked {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+}
+
+/// One worker of the mark phase. `SHARED` says whether there are others.
+#[derive(Debug)]
+pub(crate) struct Marker<'s, const SHARED: bool> {
+    base: usize,
+    extent: usize,
+    page_info: NonNull<AtomicU32>,
+    infos: NonNull<ClassInfo>,
+    marks: NonNull<AtomicU64>,
+    stack: Stack<'s>,
+    pub(crate) marked: Marked,
+    space: &'s Space,
+    shared: &'s SharedWork,
+}
+
+impl<'s, const SHARED: bool> Marker<'s, SHARED> {
+    pub(crate) fn new(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, SHARED> {
+        Marker {
+            base: space.base().as_usize(),
+            extent: space.committed_bytes(),
+            page_info: space.page_info_table(),
+            infos: space.class_info_table(),
+            marks: space.mark_table(),
+            stack: Stack::new(shared),
+            marked: Marked::default(),
+            space,
+            shared,
+        }
+    }
+
+    /// Marks the object that `value` points into, if it points into one, and
+    /// makes it grey if it has references.
+    #[inline(always)]
+    pub(crate) fn visit(&mut self, value: usize) {
+        let offset = value.wrapping_sub(self.base);
+        // Null is below every heap and ends here too.
+        if offset >= self.extent {
+            return;
+        }
+        let page = offset >> PAGE_SHIFT;
+        // SAFETY: the page is committed, so the table has its entry (`Space`,
+        // invariant 1). Relaxed: nothing is published while marking.
+        let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
+        if info.0 & (PageInfo::LARGE | PageInfo::PRESENT) != PageInfo::PRESENT {
+            return self.visit_rare(offset, info);
+        }
+        let class = info.class().index();
+        // SAFETY: a present page names a registered class (invariants 2, 3).
+        let class_info = unsafe { self.infos.add(class).as_ref() };
+        let first = page - info.pages_back();
+        let from_first = offset - (first << PAGE_SHIFT);
+        let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
+        if !self.set_mark(first, index) {
+            return;
+        }
+        let cell_bytes = class_info.cell_bytes as usize;
+        self.marked.objects += 1;
+        self.marked.bytes += cell_bytes as u64;
+        if info.has(PageInfo::NO_SCAN) {
+            return;
+        }
+        let address = self.base + (first << PAGE_SHIFT) + index * cell_bytes;
+        self.stack.push(Grey::new(address, class));
+    }
+
+    /// Sets a mark bit; `false` when it was set.
+    #[inline(always)]
+    fn set_mark(&mut self, first: usize, index: usize) -> bool {
+        // SAFETY: the bitmap covers committed pages, and a span's cells are
+        // fewer than the bits of its pages.
+        let word = unsafe { self.marks.add(first * BITMAP_WORDS_PER_PAGE + index / 64).as_ref() };
+        let bit = 1u64 << (index % 64);
+        // Relaxed throughout: a mark orders nothing; the end of the phase
+        // publishes all of them.
+        let now = word.load(Relaxed);
+        if now & bit != 0 {
+            return false;
+        }
+        if SHARED {
+            word.fetch_or(bit, Relaxed) & bit == 0
+        } else {
+            word.store(now | bit, Relaxed);
+            true
+        }
+    }
+
+    /// A pointer into a large object, or into no object at all.
+    #[cold]
+    fn visit_rare(&mut self, offset: usize, info: PageInfo) {
+        if info == PageInfo::NONE {
+            // A free page: the slot holds something that is not a reference
+            // into this heap any more. `verify` reports such slots.
+            return;
+        }
+        let Some(id) = self.space.span_of_page(PageId((offset >> PAGE_SHIFT) as u32)) else {
+            return;
+        };
+        let span = self.space.span(id);
+        let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
+        if !self.set_mark(first, 0) {
+            return;
+        }
+        self.marked.objects += 1;
+        self.marked.bytes += span.cell_bytes() as u64;
+        if !info.has(PageInfo::NO_SCAN) {
+            self.push_large(span);
+        }
+    }
+
+    /// Makes a large object grey, piece by piece.
+    fn push_large(&mut self, span: &Span) {
+        let class = span.class().index();
+        let base = span.base().as_usize();
+        let bytes = match self.space.class_info(span.class()).scan {
+            // A trace function sees the whole object.
+            Scan::Trace => 1,
+            _ => span.cell_bytes(),
+        };
+        for piece in (0..bytes).step_by(PIECE_BYTES).rev() {
+            self.stack.push(Grey::new(base + piece, class));
+        }
+    }
+
+    /// Scans until nothing is grey here; with other workers, until nothing is
+    /// grey anywhere.
+    pub(crate) fn drain(&mut self) {
+        loop {
+            self.drain_own();
+            if !SHARED || !self.stack.steal() {
+                return;
+            }
+        }
+    }
+
+    fn drain_own(&mut self) {
+        let mut ring = [Grey(0); RING];
+        let mut head = 0usize;
+        let mut waiting = 0usize;
+        let mut scans = 0u32;
+        loop {
+            while waiting < RING {
+                let Some(grey) = self.stack.pop() else { break };
+                os::prefetch(Address::new(grey.address()));
+                ring[(head + waiting) % RING] = grey;
+                waiting += 1;
+            }
+            if waiting == 0 {
+                return;
+            }
+            let grey = ring[head];
+            head = (head + 1) % RING;
+            waiting -= 1;
+            self.scan(grey);
+            if SHARED {
+                scans += 1;
+                if scans.is_multiple_of(SCANS_PER_LOOK) && self.shared.is_hungry() {
+                    self.stack.share();
+                }
+            }
+        }
+    }
+
+    /// Visits the references of a grey object, or of a piece of one.
+    #[inline(always)]
+    fn scan(&mut self, grey: Grey) {
+        // SAFETY: grey entries name registered classes.
+        let info = unsafe { self.infos.add(grey.class()).as_ref() };
+        if info.scan == Scan::Mask {
+            self.scan_mask(grey.address(), info.mask);
+        } else {
+            self.scan_rare(grey, info);
+        }
+    }
+
+    /// Visits the words of an object whose bits are set in `mask`.
+    #[inline(always)]
+    fn scan_mask(&mut self, address: usize, mut mask: u64) {
+        while mask != 0 {
+            let word = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            let value = self.load(address + word * WORD_SIZE);
+            self.visit(value);
+        }
+    }
+
+    /// A word of an object. Mutators are stopped; the atomic load is for the
+    /// day when they are not.
+    #[inline(always)]
+    fn load(&self, address: usize) -> usize {
+        // SAFETY: the word lies in a cell of a span in use (invariant 1 of
+        // `Span`), at a place that layouts keep aligned.
+        unsafe { (*Address::new(address).as_ptr::<AtomicUsize>()).load(Relaxed) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn scan_rare(&mut self, grey: Grey, info: &'s ClassInfo) {
+        let address = grey.address();
+        let large = info.size.index() == 0;
+        let (object, bytes) = if large {
+            let span = self.large_span(address);
+            (span.base().as_usize(), span.cell_bytes())
+        } else {
+            (address, info.cell_bytes as usize)
+        };
+        let piece = address - object;
+        let end = if large { bytes.min(piece + PIECE_BYTES) } else { bytes };
+        if info.scan == Scan::Conservative {
+            return self.scan_conservative(object + piece, object + end);
+        }
+        if info.scan == Scan::Mixed {
+            return self.scan_mixed(object, bytes);
+        }
+        // SAFETY: a class with references of its own has a layout, whose
+        // record lives as long as the heap.
+        let layout = unsafe { &*info.layout };
+        self.scan_layout(layout, object, bytes, piece, end);
+    }
+
+    fn large_span(&self, address: usize) -> &'s Span {
+        let page = self.space.page_of(Address::new(address)).expect("grey objects are in the heap");
+        let id: SpanId = self.space.span_of_page(page).expect("grey objects are in a span");
+        self.space.span(id)
+    }
+
+    /// An object behind a header word that names its layout.
+    fn scan_mixed(&mut self, cell: usize, bytes: usize) {
+        let header = self.load(cell);
+        if header == 0 {
+            // Not yet handed out with a layout.
+            return;
+        }
+        let layout = self.space.layout(crate::layout::LayoutId(header as u32));
+        self.scan_layout(layout, cell + WORD_SIZE, bytes - WORD_SIZE, 0, bytes - WORD_SIZE);
+    }
+
+    /// The references between `from` and `to` of an object of some layout.
+    fn scan_layout(
+        &mut self,
+        layout: &LayoutRecord,
+        object: usize,
+        bytes: usize,
+        from: usize,
+        to: usize,
+    ) {
+        if let Some((trace, stride)) = layout.trace_function() {
+            let mut visit = |value: Address| self.visit(value.as_usize());
+            let mut tracer = Tracer::new(&mut visit);
+            let stride = if stride == 0 { bytes } else { stride };
+            for at in (0..bytes / stride).map(|element| object + element * stride) {
+                // SAFETY: whoever registered the function promised that it
+                // reads objects of this layout, which this is.
+                unsafe { trace(Address::new(at).as_ptr(), stride, &mut tracer) };
+            }
+            return;
+        }
+        if layout.is_conservative() {
+            return self.scan_conservative(object + from, object + to);
+        }
+        layout.for_each_reference(from / WORD_SIZE, to / WORD_SIZE, |word| {
+            let value = self.load(object + word * WORD_SIZE);
+            self.visit(value);
+        });
+    }
+
+    /// Visits every word of a range that names an allocated cell.
+    pub(crate) fn scan_conservative(&mut self, from: usize, to: usize) {
+        for address in (from..to).step_by(WORD_SIZE) {
+            let value = self.load(address);
+            self.visit_ambiguous(value);
+        }
+    }
+
+    /// Marks the object `value` points into if it is allocated.
+    pub(crate) fn visit_ambiguous(&mut self, value: usize) {
+        if self.space.find_object(Address::new(value)).is_some() {
+            self.visit(value);
+        }
+    }
+
+    /// Visits the references of an object without marking it: what an object
+    /// with a finalizer needs must be there when the finalizer runs.
+    pub(crate) fn visit_references(&mut self, object: Address) {
+        let Some(found) = self.space.find_object(object) else { return };
+        let span = self.space.span(found.span);
+        let info = self.space.class_info(span.class());
+        if info.scan == Scan::None {
+            return;
+        }
+        if info.size.index() == 0 {
+            self.push_large(span);
+        } else {
+            self.stack.push(Grey::new(found.cell.as_usize(), span.class().index()));
+        }
+    }
+
+    /// Hands everything grey over to the workers that begin now.
+    pub(crate) fn offer_all(&mut self) {
+        self.stack.offer_all();
+    }
+
+    /// Whether the object's mark is set.
+    pub(crate) fn is_marked(space: &Space, span: &Span, index: usize) -> bool {
+        space.mark_bits(span)[index / 64].load(Relaxed) >> (index % 64) & 1 != 0
+    }
+
+    /// After an overflow: scans every marked object again, since any of them
+    /// may be one whose references were never read.
+    #[cold]
+    pub(crate) fn rescan(&mut self) {
+        let end = self.extent >> PAGE_SHIFT;
+        let mut page = 0;
+        while page < end {
+            let Some(id) = self.space.span_of_page(PageId(page as u32)) else {
+                page += 1;
+                continue;
+            };
+            let span = self.space.span(id);
+            page += span.pages();
+            let class = span.class();
+            let info = self.space.class_info(class);
+            if info.scan == Scan::None {
+                continue;
+            }
+            if info.size.index() == 0 {
+                if Self::is_marked(self.space, span, 0) {
+                    self.push_large(span);
+                    self.drain_own();
+                }
+                continue;
+            }
+            for index in 0..span.cells() {
+                if Self::is_marked(self.space, span, index) {
+                    self.scan(Grey::new(span.cell(index).as_usize(), class.index()));
+                    self.drain_own();
+                }
+            }
+        }
+    }
+}
+
+const _: () = assert!(PIECE_BYTES.is_multiple_of(PAGE_SIZE));

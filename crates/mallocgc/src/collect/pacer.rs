@@ -1,0 +1,99 @@
+//! When to collect: arithmetic on bytes, nothing else.
+//!
+//! With the world stopped while marking, nothing is allocated during a cycle
+//! and the trigger is the goal: live bytes grown by `gc_percent`, at least
+//! the minimum heap, at most what the heap limit leaves.
+
+#![forbid(unsafe_code)]
+
+/// Settings of the pacer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PacerSettings {
+    /// Growth over live bytes, in percent, that starts a cycle; `None` turns
+    /// automatic collection off.
+    pub gc_percent: Option<u32>,
+    /// Below this many bytes at 100 percent no cycle starts; scaled by
+    /// `gc_percent` as in the origin.
+    pub min_heap_bytes: u64,
+    /// Bytes the heap may not exceed.
+    pub heap_limit_bytes: u64,
+}
+
+/// What the pacer decided at the end of a cycle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// Bytes the heap should not exceed.
+    pub goal_bytes: u64,
+    /// Bytes at which the next cycle starts; `u64::MAX` for never.
+    pub trigger_bytes: u64,
+}
+
+impl PacerSettings {
+    /// The goal and the trigger after a cycle that left `live_bytes`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::collect::pacer::PacerSettings;
+    /// let settings = PacerSettings {
+    ///     gc_percent: Some(100),
+    ///     min_heap_bytes: 4 << 20,
+    ///     heap_limit_bytes: u64::MAX,
+    /// };
+    /// assert_eq!(settings.pace(100 << 20).goal_bytes, 200 << 20);
+    /// assert_eq!(settings.pace(0).goal_bytes, 4 << 20);
+    /// ```
+    pub fn pace(&self, live_bytes: u64) -> Pace {
+        let Some(percent) = self.gc_percent else {
+            let goal_bytes = self.heap_limit_bytes;
+            return Pace { goal_bytes, trigger_bytes: u64::MAX };
+        };
+        let growth = u128::from(live_bytes) * u128::from(percent) / 100;
+        let floor = u128::from(self.min_heap_bytes) * u128::from(percent) / 100;
+        let goal = (u128::from(live_bytes) + growth).max(floor);
+        let goal = u64::try_from(goal).unwrap_or(u64::MAX);
+        // Near the limit a cycle starts early enough to leave a span to give.
+        let headroom = self.heap_limit_bytes / 16;
+        let limit_goal = (self.heap_limit_bytes - headroom).max(live_bytes);
+        let goal_bytes = goal.min(limit_goal);
+        Pace { goal_bytes, trigger_bytes: goal_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: PacerSettings = PacerSettings {
+        gc_percent: Some(100),
+        min_heap_bytes: 4 << 20,
+        heap_limit_bytes: u64::MAX,
+    };
+
+    #[test]
+    fn goal_is_live_grown_by_percent_and_never_below_the_minimum() {
+        for live in [0, 1, 1 << 20, 3 << 20, 100 << 20, u64::MAX / 2] {
+            for percent in [0, 10, 50, 100, 400] {
+                let settings = PacerSettings { gc_percent: Some(percent), ..SETTINGS };
+                let goal = settings.pace(live).goal_bytes;
+                let exact = live as f64 * (1.0 + f64::from(percent) / 100.0);
+                let floor = (4u64 << 20) as f64 * f64::from(percent) / 100.0;
+                let expected = exact.max(floor).min(u64::MAX as f64);
+                assert!((goal as f64 - expected).abs() <= expected / 1e6 + 1.0, "{live} {percent}");
+            }
+        }
+    }
+
+    #[test]
+    fn off_never_triggers() {
+        let settings = PacerSettings { gc_percent: None, ..SETTINGS };
+        assert_eq!(settings.pace(1 << 30).trigger_bytes, u64::MAX);
+    }
+
+    #[test]
+    fn goal_stays_below_the_limit_unless_live_is_above() {
+        let settings = PacerSettings { heap_limit_bytes: 64 << 20, ..SETTINGS };
+        assert!(settings.pace(50 << 20).goal_bytes < 64 << 20);
+        assert_eq!(settings.pace(80 << 20).goal_bytes, 80 << 20);
+    }
+}

@@ -1,0 +1,396 @@
+//! Grey objects waiting to be scanned: each worker's stack, and what workers
+//! share.
+//!
+//! A stack is a list of segments of [`SEGMENT_ENTRIES`] entries, so that it
+//! grows without copying and half a worker's work can be handed over by
+//! moving one segment. Segments come from a range of addresses of their own,
+//! so that the pages of a deep stack go back to the system when marking ends.
+//! When the system has no page for a segment the entry is dropped and the
+//! overflow noted; the collector then looks for marked objects again
+//! (`mark`), so marking needs no memory to be correct.
+//!
+//! Protection: a segment belongs to one worker's stack or, behind the work
+//! lock, to the pool.
+
+use crate::base::sync::{AtomicUsize, Lock, Ordering, Rank, Signal};
+use crate::os::{OsError, Reservation};
+use Ordering::Relaxed;
+use core::ptr::NonNull;
+
+/// A grey object: its address in the low 48 bits, its span class above.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(crate) struct Grey(pub(crate) u64);
+
+impl Grey {
+    #[inline(always)]
+    pub(crate) fn new(address: usize, class: usize) -> Grey {
+        Grey(address as u64 | (class as u64) << 48)
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> usize {
+        (self.0 & ((1 << 48) - 1)) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn class(self) -> usize {
+        (self.0 >> 48) as usize
+    }
+}
+
+const SEGMENT_BYTES: usize = 16 << 10;
+/// Entries of one segment.
+pub(crate) const SEGMENT_ENTRIES: usize = SEGMENT_BYTES / 8 - 2;
+
+/// A block of grey objects.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Segment {
+    next: Option<NonNull<Segment>>,
+    used: usize,
+    entries: [Grey; SEGMENT_ENTRIES],
+}
+
+const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
+
+#[derive(Debug)]
+struct Pool {
+    /// Segments with work for whoever asks.
+    offered: Option<NonNull<Segment>>,
+    free: Option<NonNull<Segment>>,
+    /// Bytes of the range handed out at least once.
+    bumped: usize,
+    /// Workers with nothing to do.
+    idle: usize,
+    workers: usize,
+}
+
+/// Work shared between the workers of a heap.
+///
+/// # Invariants
+///
+/// 1. Segments lie in `memory` below `Pool::bumped`, which is committed.
+/// 2. A segment is in one stack, in `offered` or in `free`.
+#[derive(Debug)]
+pub(crate) struct SharedWork {
+    pool: Lock<Pool>,
+    changed: Signal,
+    /// As `Pool::idle`, read without the lock: whether offering is worth it.
+    hungry: AtomicUsize,
+    overflowed: AtomicUsize,
+    memory: Reservation,
+}
+
+// SAFETY: segments move between threads under the lock (invariant 2).
+unsafe impl Send for SharedWork {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for SharedWork {}
+
+/// Stack memory kept between cycles.
+const KEEP_BYTES: usize = 1 << 20;
+
+impl SharedWork {
+    /// A pool with room for one entry for each 16 bytes of heap, which no
+    /// heap needs.
+    pub(crate) fn new(heap_bytes: usize) -> Result<SharedWork, OsError> {
+        let memory = Reservation::reserve((heap_bytes / 2).max(64 << 20), SEGMENT_BYTES)?;
+        let pool = Pool { offered: None, free: None, bumped: 0, idle: 0, workers: 1 };
+        Ok(SharedWork {
+            pool: Lock::new(Rank::Work, pool),
+            changed: Signal::new(),
+            hungry: AtomicUsize::new(0),
+            overflowed: AtomicUsize::new(0),
+            memory,
+        })
+    }
+
+    /// Prepares for marking by this many workers.
+    pub(crate) fn begin(&self, workers: usize) {
+        let mut pool = self.pool.lock();
+        debug_assert!(pool.offered.is_none());
+        pool.workers = workers;
+        pool.idle = 0;
+        self.hungry.store(0, Relaxed);
+        self.overflowed.store(0, Relaxed);
+    }
+
+    /// From here on one worker finishes what is left.
+    pub(crate) fn begin_single(&self) {
+        let mut pool = self.pool.lock();
+        pool.workers = 1;
+        pool.idle = 0;
+        self.hungry.store(0, Relaxed);
+    }
+
+    /// Gives the memory of a deep stack back. No stack is in use.
+    pub(crate) fn finish(&self) {
+        let mut pool = self.pool.lock();
+        if pool.bumped > KEEP_BYTES {
+            // Failure keeps the pages; they are used again.
+            if self.memory.decommit(0, pool.bumped).is_ok() {
+                pool.free = None;
+                pool.bumped = 0;
+            }
+        }
+    }
+
+    /// Whether an entry was dropped since the last call.
+    pub(crate) fn take_overflow(&self) -> bool {
+        self.overflowed.swap(0, Relaxed) != 0
+    }
+
+    /// Whether a worker waits for work.
+    #[inline]
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.hungry.load(Relaxed) != 0
+    }
+
+    fn take_free(&self) -> Option<NonNull<Segment>> {
+        let mut pool = self.pool.lock();
+        let segment = match pool.free {
+            Some(segment) => {
+                // SAFETY: invariant 2: a free segment is ours under the lock.
+                pool.free = unsafe { segment.as_ref() }.next;
+                segment
+            }
+            None => {
+                if pool.bumped == self.memory.bytes() {
+                    return None;
+                }
+                self.memory.commit(pool.bumped, SEGMENT_BYTES).ok()?;
+                let at = self.memory.base().add(pool.bumped);
+                pool.bumped += SEGMENT_BYTES;
+                NonNull::new(at.as_ptr())?
+            }
+        };
+        // SAFETY: the segment is ours; all bit patterns are entries.
+        unsafe {
+            (*segment.as_ptr()).next = None;
+            (*segment.as_ptr()).used = 0;
+        }
+        Some(segment)
+    }
+
+    fn give_free(&self, segment: NonNull<Segment>) {
+        let mut pool = self.pool.lock();
+        // SAFETY: the caller gives the segment up.
+        unsafe { (*segment.as_ptr()).next = pool.free };
+        pool.free = Some(segment);
+    }
+
+    fn offer(&self, segment: NonNull<Segment>) {
+        let mut pool = self.pool.lock();
+        // SAFETY: the caller gives the segment up.
+        unsafe { (*segment.as_ptr()).next = pool.offered };
+        pool.offered = Some(segment);
+        self.changed.notify_one();
+    }
+
+    /// Waits for work; `None` when every worker waits and there is none: all
+    /// that is reachable is marked.
+    fn wait(&self) -> Option<NonNull<Segment>> {
+        let mut pool = self.pool.lock();
+        if let Some(segment) = take_offered(&mut pool) {
+            return Some(segment);
+        }
+        if pool.workers == 1 {
+            return None;
+        }
+        pool.idle += 1;
+        self.hungry.store(pool.idle, Relaxed);
+        loop {
+            if pool.idle == pool.workers {
+                self.changed.notify_all();
+                return None;
+            }
+            self.changed.wait(&mut pool);
+            if let Some(segment) = take_offered(&mut pool) {
+                pool.idle -= 1;
+                self.hungry.store(pool.idle, Relaxed);
+                return Some(segment);
+            }
+        }
+    }
+}
+
+fn take_offered(pool: &mut Pool) -> Option<NonNull<Segment>> {
+    let segment = pool.offered?;
+    // SAFETY: invariant 2 of `SharedWork`.
+    pool.offered = unsafe { segment.as_ref() }.next;
+    Some(segment)
+}
+
+/// One worker's stack of grey objects.
+///
+/// # Invariants
+///
+/// 1. `start..end` are the entries of `segment`, `start <= top <= end`, and
+///    those below `top` are in use; all null when there is no segment.
+#[derive(Debug)]
+pub(crate) struct Stack<'w> {
+    shared: &'w SharedWork,
+    top: *mut Grey,
+    start: *mut Grey,
+    end: *mut Grey,
+    segment: Option<NonNull<Segment>>,
+    /// An empty segment, so that a stack swinging about a segment's end does
+    /// not go to the pool each time.
+    spare: Option<NonNull<Segment>>,
+}
+
+impl<'w> Stack<'w> {
+    pub(crate) fn new(shared: &'w SharedWork) -> Stack<'w> {
+        let null = core::ptr::null_mut();
+        Stack { shared, top: null, start: null, end: null, segment: None, spare: None }
+    }
+
+    /// Puts a grey object on the stack.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, grey: Grey) {
+        if self.top == self.end && !self.grow() {
+            return;
+        }
+        // SAFETY: invariant 1: `top` is below `end`.
+        unsafe {
+            self.top.write(grey);
+            self.top = self.top.add(1);
+        }
+    }
+
+    /// Takes the last one off.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<Grey> {
+        if self.top == self.start && !self.shrink() {
+            return None;
+        }
+        // SAFETY: invariant 1: `top` is above `start`.
+        unsafe {
+            self.top = self.top.sub(1);
+            Some(self.top.read())
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) -> bool {
+        let Some(fresh) = self.spare.take().or_else(|| self.shared.take_free()) else {
+            self.shared.overflowed.store(1, Relaxed);
+            return false;
+        };
+        if let Some(full) = self.segment {
+            // SAFETY: both segments are this stack's.
+            unsafe {
+                (*full.as_ptr()).used = SEGMENT_ENTRIES;
+                (*fresh.as_ptr()).next = Some(full);
+            }
+        }
+        self.enter(fresh);
+        true
+    }
+
+    #[cold]
+    fn shrink(&mut self) -> bool {
+        let Some(empty) = self.segment else { return false };
+        // SAFETY: the segment is this stack's.
+        let Some(below) = (unsafe { empty.as_ref() }).next else { return false };
+        match self.spare {
+            None => self.spare = Some(empty),
+            Some(_) => self.shared.give_free(empty),
+        }
+        self.enter(below);
+        self.top != self.start
+    }
+
+    fn enter(&mut self, segment: NonNull<Segment>) {
+        // SAFETY: the segment is this stack's; `used` is within its entries.
+        unsafe {
+            self.start = (&raw mut (*segment.as_ptr()).entries).cast();
+            self.top = self.start.add((*segment.as_ptr()).used);
+            self.end = self.start.add(SEGMENT_ENTRIES);
+        }
+        self.segment = Some(segment);
+    }
+
+    fn len_here(&self) -> usize {
+        (self.top as usize - self.start as usize) / size_of::<Grey>()
+    }
+
+    /// Hands part of the work to waiting workers.
+    #[cold]
+    pub(crate) fn share(&mut self) {
+        let Some(segment) = self.segment else { return };
+        // SAFETY: the segments are this stack's.
+        let below = unsafe { segment.as_ref() }.next;
+        if let Some(below) = below {
+            // SAFETY: as above; `below` leaves the list before it is offered.
+            unsafe {
+                (*segment.as_ptr()).next = below.as_ref().next;
+                (*below.as_ptr()).next = None;
+            }
+            self.shared.offer(below);
+            return;
+        }
+        let half = self.len_here() / 2;
+        if half < 8 {
+            return;
+        }
+        let Some(fresh) = self.shared.take_free() else { return };
+        // SAFETY: the lower half moves to the fresh segment, the upper half
+        // down; both are this stack's.
+        unsafe {
+            let target: *mut Grey = (&raw mut (*fresh.as_ptr()).entries).cast();
+            core::ptr::copy_nonoverlapping(self.start, target, half);
+            (*fresh.as_ptr()).used = half;
+            let rest = self.len_here() - half;
+            core::ptr::copy(self.start.add(half), self.start, rest);
+            self.top = self.start.add(rest);
+        }
+        self.shared.offer(fresh);
+    }
+
+    /// Hands everything over, before the workers begin.
+    pub(crate) fn offer_all(&mut self) {
+        if let Some(segment) = self.segment {
+            let used = self.len_here();
+            // SAFETY: the segment is this stack's.
+            unsafe { (*segment.as_ptr()).used = used };
+        }
+        while let Some(segment) = self.segment {
+            // SAFETY: the segments are this stack's.
+            self.segment = unsafe { segment.as_ref() }.next;
+            self.shared.offer(segment);
+        }
+        let null = core::ptr::null_mut();
+        (self.top, self.start, self.end) = (null, null, null);
+    }
+
+    /// Waits for work from others; `false` when marking is complete.
+    pub(crate) fn steal(&mut self) -> bool {
+        debug_assert!(self.top == self.start);
+        if let Some(empty) = self.segment.take() {
+            self.shared.give_free(empty);
+            let null = core::ptr::null_mut();
+            (self.top, self.start, self.end) = (null, null, null);
+        }
+        match self.shared.wait() {
+            Some(segment) => {
+                self.enter(segment);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Drop for Stack<'_> {
+    fn drop(&mut self) {
+        if let Some(spare) = self.spare {
+            self.shared.give_free(spare);
+        }
+        while let Some(segment) = self.segment {
+            // SAFETY: the segments are this stack's.
+            self.segment = unsafe { segment.as_ref() }.next;
+            self.shared.give_free(segment);
+        }
+    }
+}

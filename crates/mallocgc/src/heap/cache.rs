@@ -1,0 +1,540 @@
+//! A mutator's cache: for each span class a cursor that bumps through runs of
+//! free cells.
+//!
+//! The fast path compares two words and adds the cell size. Everything that
+//! happens rarely is moved to the slow path by ending the open chunk early:
+//! clearing memory ahead of the cursor, the next run, the next span, the cell
+//! to be sampled, and single steps for debugging.
+//!
+//! Cells of at most [`CLEAR_AHEAD_MAX`] bytes are cleared chunk by chunk
+//! while the lines are about to be used; larger ones when handed out, by the
+//! caller, who knows whether zeroes were asked for.
+//!
+//! Protection: a cache belongs to one mutator and is used by its thread; the
+//! collector flushes it while that thread is stopped. Cursors are relaxed
+//! atomics because `find_object` and statistics read them from any thread.
+
+use crate::base::random::Random;
+use crate::base::size_class::{SIZE_CLASSES, TINY_SIZE};
+use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Release};
+use crate::base::{Address, address::round_up};
+use crate::heap::central::Popped;
+use crate::heap::error::AllocError;
+use crate::heap::space::Space;
+use crate::heap::span::{Span, SpanId};
+use crate::heap::span_class::SpanClassId;
+use crate::heap::sweep::{Sweeping, Swept};
+use crate::os::{OsError, Reservation};
+use core::cell::{Cell, UnsafeCell};
+use core::ptr::NonNull;
+
+/// Cells up to this size are cleared ahead of the cursor.
+pub(crate) const CLEAR_AHEAD_MAX: usize = 512;
+
+/// Bytes cleared at a time: a few lines of the nearest cache.
+const CLEAR_AHEAD_BYTES: usize = 4096;
+
+/// Full spans a refill sweeps before it makes a new one.
+const SWEEPS_PER_REFILL: usize = 100;
+
+/// Cursor flags.
+const CELL_CLEARED: u32 = 1;
+const SAMPLE_NEXT: u32 = 2;
+const LISTED: u32 = 4;
+
+/// Where a mutator takes its next cell of one span class.
+///
+/// All zero is a cursor with nothing to give.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Cursor {
+    next: AtomicUsize,
+    limit: AtomicUsize,
+    cell_bytes: AtomicU32,
+    span: AtomicU32,
+    /// Class of the next cursor that has been used since the last flush.
+    listed_next: AtomicU32,
+    flags: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Cursor>() == 32);
+
+impl Cursor {
+    #[inline]
+    pub(crate) fn next_address(&self) -> usize {
+        self.next.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn limit_address(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        self.flags.load(Relaxed) & flag != 0
+    }
+
+    fn set(&self, flag: u32, on: bool) {
+        let flags = self.flags.load(Relaxed);
+        self.flags.store(if on { flags | flag } else { flags & !flag }, Relaxed);
+    }
+}
+
+/// A cell from the slow path, and what else the caller must see to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell_ {
+    pub(crate) address: Address,
+    /// The cell is one for the heap profile.
+    pub(crate) sampled: bool,
+}
+
+/// The cells a mutator allocates from.
+///
+/// # Invariants
+///
+/// 1. `cursors` starts an array of one cursor for each span class id there
+///    can be; it lives as long as the cache, and caches as long as the heap.
+/// 2. A cursor with a span owns it (`Span`, invariant 3). The cells from
+///    `next` to `limit` are free, below the span's `free_index` and, if the
+///    class is cleared ahead, zero.
+#[derive(Debug)]
+pub struct Cache {
+    cursors: NonNull<Cursor>,
+    _memory: Reservation,
+    /// First class of the list of used cursors, plus one.
+    listed: Cell<u32>,
+    tiny_next: Cell<usize>,
+    tiny_left: Cell<usize>,
+    /// Tiny objects that shared a block: the hit path only counts.
+    tiny_hits: AtomicU64,
+    /// Cells of opened chunks, by size class, less what flushes returned.
+    taken: [AtomicU64; SIZE_CLASSES],
+    taken_large_bytes: AtomicU64,
+    /// Mean bytes between samples; 0 is never.
+    sample_rate: Cell<u64>,
+    /// Chunks of one cell, so that every allocation takes the slow path.
+    single_step: Cell<bool>,
+    random: UnsafeCell<Random>,
+}
+
+/// Counts a cache has made: what its mutator allocated.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheCounts {
+    /// Cells handed out, by size class; large objects at 0.
+    pub cells: [u64; SIZE_CLASSES],
+    /// Bytes of large objects.
+    pub large_bytes: u64,
+    /// Tiny objects that shared a block with an earlier one.
+    pub tiny_hits: u64,
+}
+
+impl Default for CacheCounts {
+    fn default() -> CacheCounts {
+        CacheCounts { cells: [0; SIZE_CLASSES], large_bytes: 0, tiny_hits: 0 }
+    }
+}
+
+impl CacheCounts {
+    /// Adds another cache's counts.
+    pub fn add(&mut self, other: &CacheCounts) {
+        for (sum, cells) in self.cells.iter_mut().zip(other.cells) {
+            *sum += cells;
+        }
+        self.large_bytes += other.large_bytes;
+        self.tiny_hits += other.tiny_hits;
+    }
+}
+
+impl Cache {
+    /// A cache that holds nothing. `seed` decides what is sampled.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no memory for the cursors.
+    pub(crate) fn new(seed: u64) -> Result<Cache, OsError> {
+        let bytes = SpanClassId::LIMIT * size_of::<Cursor>();
+        let memory = Reservation::reserve(bytes, 4096)?;
+        memory.commit(0, bytes)?;
+        let cursors = NonNull::new(memory.base().as_ptr()).expect("a mapping is not at zero");
+        Ok(Cache {
+            cursors,
+            _memory: memory,
+            listed: Cell::new(0),
+            tiny_next: Cell::new(0),
+            tiny_left: Cell::new(0),
+            tiny_hits: AtomicU64::new(0),
+            taken: [const { AtomicU64::new(0) }; SIZE_CLASSES],
+            taken_large_bytes: AtomicU64::new(0),
+            sample_rate: Cell::new(0),
+            single_step: Cell::new(false),
+            random: UnsafeCell::new(Random::new(seed)),
+        })
+    }
+
+    /// Mean bytes between heap profile samples from now on; 0 is never.
+    pub(crate) fn set_sample_rate(&self, bytes: u64) {
+        self.sample_rate.set(bytes);
+    }
+
+    /// Whether every allocation takes the slow path.
+    pub(crate) fn set_single_step(&self, on: bool) {
+        self.single_step.set(on);
+    }
+
+    #[inline(always)]
+    fn cursor(&self, class: SpanClassId) -> &Cursor {
+        // SAFETY: invariant 1; an id is a `u16`.
+        unsafe { self.cursors.add(class.index()).as_ref() }
+    }
+
+    /// The next cell of the open chunk.
+    #[inline(always)]
+    pub(crate) fn bump(&self, class: SpanClassId) -> Option<Address> {
+        let cursor = self.cursor(class);
+        // Relaxed: only this thread writes cursors.
+        let at = cursor.next.load(Relaxed);
+        if at == cursor.limit.load(Relaxed) {
+            return None;
+        }
+        cursor.next.store(at + cursor.cell_bytes.load(Relaxed) as usize, Relaxed);
+        Some(Address::new(at))
+    }
+
+    /// Whether the span the last cell came from may hold old bytes.
+    #[inline(always)]
+    pub(crate) fn needs_clearing(&self, class: SpanClassId) -> bool {
+        !self.cursor(class).has(CELL_CLEARED)
+    }
+
+    /// A place in the current tiny block, by the origin's rules: aligned for
+    /// the size, if what is left suffices.
+    #[inline(always)]
+    pub(crate) fn tiny(&self, bytes: usize) -> Option<Address> {
+        let left = self.tiny_left.get();
+        if bytes > left {
+            return None;
+        }
+        let from = self.tiny_next.get();
+        let at = round_up(from, tiny_align(bytes));
+        let used = bytes + (at - from);
+        if used > left {
+            return None;
+        }
+        self.tiny_next.set(at + bytes);
+        self.tiny_left.set(left - used);
+        // Relaxed: a count, written by this thread only.
+        self.tiny_hits.store(self.tiny_hits.load(Relaxed) + 1, Relaxed);
+        Some(Address::new(at))
+    }
+
+    /// Takes a fresh tiny block into use for objects after the first, which
+    /// has `bytes`: only if it leaves more room than the current one.
+    #[inline]
+    pub(crate) fn offer_tiny_block(&self, block: Address, bytes: usize) {
+        let left = TINY_SIZE - bytes;
+        if left > self.tiny_left.get() {
+            self.tiny_next.set(block.as_usize() + bytes);
+            self.tiny_left.set(left);
+        }
+    }
+
+    /// Counts a large object.
+    pub(crate) fn count_large(&self, bytes: usize) {
+        add(&self.taken[0], 1);
+        add(&self.taken_large_bytes, bytes as u64);
+    }
+
+    /// Whether a large object of `bytes` is one for the heap profile.
+    pub(crate) fn sample_large(&self, bytes: usize) -> bool {
+        self.gap().is_some_and(|gap| gap < bytes as u64)
+    }
+
+    /// Bytes until the next sample, drawn anew: the process has no memory.
+    fn gap(&self) -> Option<u64> {
+        match self.sample_rate.get() {
+            0 => None,
+            1 => Some(0),
+            // SAFETY: only this thread uses the generator, here only.
+            rate => Some(unsafe { &mut *self.random.get() }.exponential(rate)),
+        }
+    }
+
+    /// A cell of `class` when the open chunk is used up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Space::make_span`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn refill(&self, space: &Space, class: SpanClassId) -> Result<Cell_, AllocError> {
+        let cursor = self.cursor(class);
+        if !cursor.has(LISTED) {
+            self.list(class, cursor);
+        }
+        loop {
+            if let Some(id) = SpanId::new(cursor.span.load(Relaxed)) {
+                if let Some(sampled) = self.open_chunk(space, cursor, space.span(id)) {
+                    let address = self.bump(class).expect("an open chunk has a cell");
+                    return Ok(Cell_ { address, sampled });
+                }
+                self.release(space, cursor);
+            }
+            self.acquire(space, class, cursor)?;
+        }
+    }
+
+    fn list(&self, class: SpanClassId, cursor: &Cursor) {
+        let info_free = cursor.cell_bytes.load(Relaxed) == 0;
+        debug_assert!(info_free || cursor.span.load(Relaxed) == 0);
+        cursor.listed_next.store(self.listed.get(), Relaxed);
+        self.listed.set(class.index() as u32 + 1);
+        cursor.set(LISTED, true);
+    }
+
+    /// Makes the next run of free cells, or the beginning of it, available.
+    /// `None` when the span has no more; otherwise whether the first cell is
+    /// one for the profile.
+    fn open_chunk(&self, space: &Space, cursor: &Cursor, span: &Span) -> Option<bool> {
+        let survivors = space.survivor_bits(span);
+        let (start, end) = next_clear_run(survivors, span.free_index(), span.cells())?;
+        let cell_bytes = span.cell_bytes();
+        let clear_ahead = cell_bytes <= CLEAR_AHEAD_MAX;
+        let mut count = end - start;
+        if clear_ahead {
+            count = count.min(CLEAR_AHEAD_BYTES / cell_bytes);
+        }
+        if self.single_step.get() {
+            count = 1;
+        }
+        let mut sampled = cursor.has(SAMPLE_NEXT);
+        if sampled {
+            count = 1;
+            cursor.set(SAMPLE_NEXT, false);
+        } else if let Some(gap) = self.gap()
+            && gap < (count * cell_bytes) as u64
+        {
+            // End the chunk before the cell that holds the sampled byte.
+            let before = gap as usize / cell_bytes;
+            sampled = before == 0;
+            count = before.max(1);
+            cursor.set(SAMPLE_NEXT, !sampled);
+        }
+        let first = span.cell(start);
+        if clear_ahead && span.needs_zero() {
+            // SAFETY: the cells are free (invariant 2) and inside the span.
+            unsafe { core::ptr::write_bytes(first.as_ptr::<u8>(), 0, count * cell_bytes) };
+        }
+        span.set_free_index(start + count);
+        span.set_taken(span.taken() + count);
+        add(&self.taken[space.class_info(span.class()).size.index()], count as u64);
+        cursor.next.store(first.as_usize(), Relaxed);
+        cursor.limit.store(first.as_usize() + count * cell_bytes, Relaxed);
+        Some(sampled)
+    }
+
+    /// Puts a span with free cells behind the cursor.
+    fn acquire(
+        &self,
+        space: &Space,
+        class: SpanClassId,
+        cursor: &Cursor,
+    ) -> Result<(), AllocError> {
+        let id = self.find_span(space, class)?;
+        let span = space.span(id);
+        let free = (span.cells() - span.taken()) * span.cell_bytes();
+        // Relaxed: a sum; the trigger is tested by the caller.
+        space.live_bytes.fetch_add(free as u64, Relaxed);
+        cursor.cell_bytes.store(span.cell_bytes() as u32, Relaxed);
+        let cleared = !span.needs_zero() || span.cell_bytes() <= CLEAR_AHEAD_MAX;
+        cursor.set(CELL_CLEARED, cleared);
+        cursor.span.store(id.get(), Relaxed);
+        // Release: pairs with the Acquire in `Space::is_allocated`.
+        span.cached_by.store(core::ptr::from_ref(cursor).cast_mut(), Release);
+        Ok(())
+    }
+
+    fn find_span(&self, space: &Space, class: SpanClassId) -> Result<SpanId, AllocError> {
+        {
+            let _sweeping = Sweeping::begin(space);
+            for _ in 0..SWEEPS_PER_REFILL {
+                match space.pop_span(class) {
+                    Some(Popped::Swept(id)) => return Ok(id),
+                    Some(Popped::Unswept(id)) => {
+                        let swept = space.sweep_span(id);
+                        let span = space.span(id);
+                        if swept == Swept::Empty || span.taken() < span.cells() {
+                            return Ok(id);
+                        }
+                        space.central(class).push(space, id);
+                    }
+                    None => break,
+                }
+            }
+        }
+        let pages = space.class_info(class).size.span_pages();
+        // The heap does not grow past garbage it could sweep.
+        space.reclaim(pages, 4);
+        space.make_span(class, 0)
+    }
+
+    /// Gives the cursor's span back: to its central list, with what was not
+    /// handed out.
+    fn release(&self, space: &Space, cursor: &Cursor) {
+        let Some(id) = SpanId::new(cursor.span.load(Relaxed)) else { return };
+        let span = space.span(id);
+        let open = cursor.limit.load(Relaxed) - cursor.next.load(Relaxed);
+        let unused = open / span.cell_bytes();
+        span.set_free_index(span.free_index() - unused);
+        span.set_taken(span.taken() - unused);
+        subtract(&self.taken[space.class_info(span.class()).size.index()], unused as u64);
+        let free = (span.cells() - span.taken()) * span.cell_bytes();
+        space.live_bytes.fetch_sub(free as u64, Relaxed);
+        span.cached_by.store(core::ptr::null_mut(), Relaxed);
+        cursor.span.store(0, Relaxed);
+        cursor.next.store(0, Relaxed);
+        cursor.limit.store(0, Relaxed);
+        space.central(span.class()).push(space, id);
+    }
+
+    /// Gives every span back and drops the tiny block. Called by the owner at
+    /// a boundary, or by the collector while the owner is stopped.
+    pub(crate) fn flush(&self, space: &Space) {
+        self.tiny_left.set(0);
+        let mut at = self.listed.replace(0);
+        while at != 0 {
+            let cursor = self.cursor(SpanClassId::new((at - 1) as u16));
+            self.release(space, cursor);
+            cursor.set(LISTED, false);
+            at = cursor.listed_next.load(Relaxed);
+        }
+    }
+
+    /// What the mutator has allocated, exact but for the cells of chunks open
+    /// this moment, which are subtracted as far as they can be seen.
+    pub(crate) fn counts(&self) -> CacheCounts {
+        let mut counts = CacheCounts::default();
+        for (count, taken) in counts.cells.iter_mut().zip(&self.taken) {
+            // Relaxed here and below: counts, each complete in itself.
+            *count = taken.load(Relaxed);
+        }
+        counts.large_bytes = self.taken_large_bytes.load(Relaxed);
+        counts.tiny_hits = self.tiny_hits.load(Relaxed);
+        counts
+    }
+
+    /// Cells in open chunks, by size class. Called by the owner, or while it
+    /// is stopped.
+    pub(crate) fn open_cells(&self, space: &Space, mut visit: impl FnMut(usize, u64)) {
+        let mut at = self.listed.get();
+        while at != 0 {
+            let class = SpanClassId::new((at - 1) as u16);
+            let cursor = self.cursor(class);
+            let open = cursor.limit.load(Relaxed) - cursor.next.load(Relaxed);
+            if open != 0 {
+                let size = space.class_info(class).size;
+                visit(size.index(), (open / size.cell_size()) as u64);
+            }
+            at = cursor.listed_next.load(Relaxed);
+        }
+    }
+
+    /// Takes over the counts of another cache's life when this one is reused.
+    pub(crate) fn reset_counts(&self) -> CacheCounts {
+        let counts = self.counts();
+        for taken in &self.taken {
+            taken.store(0, Relaxed);
+        }
+        self.taken_large_bytes.store(0, Relaxed);
+        self.tiny_hits.store(0, Relaxed);
+        counts
+    }
+}
+
+/// Alignment of a tiny object: the largest power of two up to 8 that divides
+/// its size.
+#[inline(always)]
+const fn tiny_align(bytes: usize) -> usize {
+    if bytes & 7 == 0 {
+        8
+    } else if bytes & 3 == 0 {
+        4
+    } else if bytes & 1 == 0 {
+        2
+    } else {
+        1
+    }
+}
+
+/// Adds to a count that only this thread writes.
+#[inline]
+fn add(count: &AtomicU64, more: u64) {
+    // Relaxed: readers want some recent value, not an order.
+    count.store(count.load(Relaxed) + more, Relaxed);
+}
+
+fn subtract(count: &AtomicU64, less: u64) {
+    count.store(count.load(Relaxed) - less, Relaxed);
+}
+
+/// The first run of clear bits at or after `from`, below `end`.
+fn next_clear_run(bits: &[AtomicU64], from: usize, end: usize) -> Option<(usize, usize)> {
+    let start = next_bit(bits, from, end, 0)?;
+    let stop = next_bit(bits, start, end, u64::MAX).unwrap_or(end);
+    Some((start, stop))
+}
+
+/// The first bit at or after `from`, below `end`, that is set in the words as
+/// they are (`invert` all ones) or clear (`invert` zero).
+#[inline]
+fn next_bit(bits: &[AtomicU64], from: usize, end: usize, invert: u64) -> Option<usize> {
+    if from >= end {
+        return None;
+    }
+    let mut index = from / 64;
+    // Relaxed: the span's owner alone changes survivor bits.
+    let mut word = !(bits[index].load(Relaxed) ^ invert) & (!0 << (from % 64));
+    while word == 0 {
+        index += 1;
+        if index * 64 >= end {
+            return None;
+        }
+        word = !(bits[index].load(Relaxed) ^ invert);
+    }
+    let found = index * 64 + word.trailing_zeros() as usize;
+    (found < end).then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiny_alignment_follows_the_size() {
+        let expected = [8, 1, 2, 1, 4, 1, 2, 1, 8, 1, 2, 1, 4, 1, 2, 1];
+        for (bytes, align) in expected.into_iter().enumerate() {
+            assert_eq!(tiny_align(bytes), align, "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn clear_runs_agree_with_a_walk() {
+        let mut random = Random::new(7);
+        for round in 0..2000 {
+            let end = 1 + random.below(200) as usize;
+            let words: Vec<u64> = (0..4)
+                .map(|_| match random.below(3) {
+                    0 => 0,
+                    1 => u64::MAX,
+                    _ => random.next() & random.next(),
+                })
+                .collect();
+            let bits: Vec<AtomicU64> = words.iter().map(|&word| AtomicU64::new(word)).collect();
+            let is_set = |i: usize| words[i / 64] >> (i % 64) & 1 != 0;
+            let from = random.below(end as u64 + 1) as usize;
+            let start = (from..end).find(|&i| !is_set(i));
+            let expected =
+                start.map(|start| (start, (start..end).find(|&i| is_set(i)).unwrap_or(end)));
+            assert_eq!(next_clear_run(&bits, from, end), expected, "round {round}");
+        }
+    }
+}

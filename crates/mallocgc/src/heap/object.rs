@@ -1,0 +1,61 @@
+//! Object lookup: which object an address lies in, if any (the origin's
+//! `findObject`).
+//!
+//! Any number may be asked about, from any thread. The answer is exact while
+//! nobody allocates from or sweeps the span in question; beside a running
+//! mutator a cell being handed out this moment may be reported either way.
+
+use crate::base::{Address, WORD_SIZE};
+use crate::heap::space::Space;
+use crate::heap::span::{PageInfo, SpanId};
+
+/// Where an object is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The span.
+    pub span: SpanId,
+    /// The cell's number in the span.
+    pub index: usize,
+    /// First byte of the cell.
+    pub cell: Address,
+    /// First byte of the object: the cell, or behind its header word.
+    pub object: Address,
+    /// Usable bytes from there on.
+    pub bytes: usize,
+}
+
+impl Space {
+    /// The allocated object that `address` points at or into.
+    ///
+    /// The header word of a mixed span's cell belongs to no object.
+    pub fn find_object(&self, address: Address) -> Option<Found> {
+        let found = self.find_cell(address)?;
+        self.is_allocated(self.span(found.span), found.index).then_some(found)
+    }
+
+    /// The cell that `address` points at or into, allocated or not.
+    pub(crate) fn find_cell(&self, address: Address) -> Option<Found> {
+        let page = self.page_of(address)?;
+        let info = self.page_info(page);
+        let id = self.span_of_page(page)?;
+        let span = self.span(id);
+        let index = if info.has(PageInfo::LARGE) {
+            0
+        } else {
+            let class = self.class_info(info.class());
+            let from_base = address.offset_from(span.base());
+            ((from_base as u64 * u64::from(class.magic)) >> 32) as usize
+        };
+        if index >= span.cells() {
+            // The tail of the span, too short for a cell.
+            return None;
+        }
+        let cell = span.cell(index);
+        let header = if info.has(PageInfo::MIXED) { WORD_SIZE } else { 0 };
+        if address.offset_from(cell) < header {
+            return None;
+        }
+        let bytes = span.cell_bytes() - header;
+        Some(Found { span: id, index, cell, object: cell.add(header), bytes })
+    }
+}

@@ -1,0 +1,750 @@
+//! All memory of one heap: its address range, the tables beside it, spans.
+//!
+//! One reservation holds, in this order, the pages of the heap and the tables
+//! about them, each committed as far as the heap has grown:
+//!
+//! | table | entry | indexed by |
+//! |---|---|---|
+//! | page info | [`PageInfo`], 4 bytes | page |
+//! | page span | [`SpanId`], 4 bytes | page |
+//! | two bitmaps | 16 words a page | cell number, from the span's first page |
+//! | span records | [`Span`], 64 bytes | span id |
+//! | class infos, centrals, layouts | | span class, layout |
+//!
+//! The two bitmaps change places at the end of every cycle. One holds the
+//! survivors of the last cycle, which with the span's `free_index` says what
+//! is allocated; the other is all zero outside a cycle and takes the marks of
+//! the next. Bits are numbered by cell and not by address, so that the marks
+//! of a span of 48-byte cells fill one cache line.
+//!
+//! Protection: page tables and span records are written under the pages lock
+//! or by the span's owner; class tables under the classes lock; bitmaps by
+//! whoever owns the span, and by markers with atomic operations.
+//!
+//! Not here: what is free in a span (`cache`), who is alive (`collect`).
+
+use crate::base::size_class::SizeClass;
+use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
+use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
+use crate::heap::central::{Central, Popped};
+use crate::heap::error::AllocError;
+use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
+use crate::heap::meta::Meta;
+use crate::heap::pages::{PageRun, Pages};
+use crate::heap::span::{PageInfo, Shape, Span, SpanId, SpanPage};
+use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
+use crate::layout::LayoutId;
+use crate::os::{self, HugePages, OsError, Reservation};
+use Ordering::{Acquire, Relaxed, Release};
+use core::ptr::NonNull;
+
+/// Words of each bitmap for one page: a bit for each 8-byte cell.
+pub(crate) const BITMAP_WORDS_PER_PAGE: usize = PAGE_SIZE / 8 / 64;
+
+/// The smallest step in which the heap is committed.
+const GROWTH_MIN_PAGES: usize = (4 << 20) / PAGE_SIZE;
+/// The largest step, unless one object needs more.
+const GROWTH_MAX_PAGES: usize = (64 << 20) / PAGE_SIZE;
+/// A table is committed in steps of this many bytes.
+const TABLE_STEP: usize = 64 << 10;
+/// The heap asks for huge pages from this size on: below it, the tail of a
+/// huge page would show in the resident size.
+const HUGE_PAGES_FROM_BYTES: usize = 32 << 20;
+
+/// One table in the reservation.
+#[derive(Debug)]
+struct Table {
+    /// Offset of its first byte in the reservation.
+    offset: usize,
+    bytes: usize,
+    /// Bytes committed, from the first.
+    committed: AtomicUsize,
+}
+
+impl Table {
+    fn new(at: &mut usize, bytes: usize) -> Table {
+        let bytes = round_up(bytes, TABLE_STEP);
+        let offset = *at;
+        *at += bytes;
+        Table { offset, bytes, committed: AtomicUsize::new(0) }
+    }
+
+    /// Commits the table up to `bytes`. The caller holds the lock that
+    /// protects the table.
+    fn cover(&self, reservation: &Reservation, bytes: usize) -> Result<(), OsError> {
+        // Relaxed: read and written under one lock.
+        let committed = self.committed.load(Relaxed);
+        if bytes <= committed {
+            return Ok(());
+        }
+        let end = round_up(bytes, TABLE_STEP).min(self.bytes);
+        assert!(bytes <= end, "table of {} bytes asked for {bytes}", self.bytes);
+        reservation.commit(self.offset + committed, end - committed)?;
+        self.committed.store(end, Relaxed);
+        Ok(())
+    }
+}
+
+/// The pages and span records that no span uses, behind one lock.
+#[derive(Debug)]
+struct PageHeap {
+    pages: Pages,
+    /// Pages committed so far, from the first.
+    committed: usize,
+    /// Freed span records, linked.
+    free_spans: Option<SpanId>,
+    /// Records below this have been used.
+    next_span: u32,
+}
+
+/// What a heap's memory is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct SpaceOptions {
+    /// Bytes of address range for objects.
+    pub reserve_bytes: usize,
+    /// Bytes in spans that allocation may not exceed.
+    pub limit_bytes: usize,
+    /// Whether large heaps ask for huge pages.
+    pub huge_pages: bool,
+}
+
+/// All memory of one heap.
+///
+/// # Invariants
+///
+/// 1. `heap_base` starts `reserved_pages` pages of the reservation; those
+///    below `PageHeap::committed` are committed, and so are the entries of
+///    every page table for them.
+/// 2. A page entry that is present names a span in use that contains it.
+/// 3. Span records below `PageHeap::next_span`, class infos and centrals below
+///    `class_count`, and layout records below `layout_count` are initialised
+///    and never move.
+#[derive(Debug)]
+pub struct Space {
+    heap_base: Address,
+    page_info: NonNull<AtomicU32>,
+    bitmaps: [NonNull<AtomicU64>; 2],
+    /// Which bitmap holds the survivors; the other takes marks.
+    parity: AtomicU32,
+    /// Rises by one at the end of each cycle.
+    sweep_generation: AtomicU32,
+    /// Bytes from `heap_base` that spans may lie in.
+    committed_bytes: AtomicUsize,
+    spans: NonNull<Span>,
+    infos: NonNull<ClassInfo>,
+    centrals: NonNull<Central>,
+    layouts: NonNull<LayoutRecord>,
+    page_span: NonNull<AtomicU32>,
+    reserved_pages: usize,
+
+    /// Bytes of objects: marked in the last cycle and handed to caches since.
+    pub(crate) live_bytes: AtomicU64,
+    /// When `live_bytes` reaches this a cycle is due.
+    pub(crate) trigger_bytes: AtomicU64,
+    /// Pages in spans.
+    used_pages: AtomicUsize,
+    /// Spans the running sweep has not reached.
+    pub(crate) unswept_spans: AtomicUsize,
+    /// Spans in use.
+    pub(crate) span_count: AtomicUsize,
+    /// Threads sweeping a span this moment.
+    pub(crate) sweepers: AtomicUsize,
+    /// Where `reclaim` looks next.
+    pub(crate) reclaim_class: AtomicUsize,
+    limit_bytes: AtomicUsize,
+    class_count: AtomicUsize,
+    layout_count: AtomicUsize,
+    /// Cells freed, by size class.
+    pub(crate) freed: [AtomicU64; crate::base::size_class::SIZE_CLASSES],
+    /// Bytes of large objects freed.
+    pub(crate) freed_large_bytes: AtomicU64,
+    /// What a freed cell is overwritten with; zero for nothing.
+    pub(crate) clobber: AtomicU64,
+
+    huge_pages: bool,
+    page_heap: Lock<PageHeap>,
+    classes: Lock<()>,
+    tables: Tables,
+    meta: Meta,
+    reservation: Reservation,
+}
+
+#[derive(Debug)]
+struct Tables {
+    page_info: Table,
+    page_span: Table,
+    bitmaps: [Table; 2],
+    spans: Table,
+    infos: Table,
+    centrals: Table,
+    layouts: Table,
+}
+
+// SAFETY: the pointers lead into the reservation, which lives as long as the
+// space; what they point at is atomic, behind locks, or immutable once
+// published (invariant 3).
+unsafe impl Send for Space {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Space {}
+
+impl Space {
+    /// Reserves the address range and builds the tables.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses even the smallest range (64 MiB).
+    pub fn new(options: SpaceOptions) -> Result<Space, AllocError> {
+        const SMALLEST: usize = 64 << 20;
+        let mut bytes =
+            round_up(options.reserve_bytes.clamp(SMALLEST, 1 << 44), GROWTH_MAX_PAGES * PAGE_SIZE);
+        loop {
+            match Space::with_range(bytes, options) {
+                Ok(space) => return Ok(space),
+                Err(AllocError::OutOfMemory { .. }) if bytes / 2 >= SMALLEST => bytes /= 2,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn with_range(bytes: usize, options: SpaceOptions) -> Result<Space, AllocError> {
+        let reserved_pages = bytes / PAGE_SIZE;
+        let mut end = bytes;
+        let tables = Tables {
+            page_info: Table::new(&mut end, reserved_pages * 4),
+            page_span: Table::new(&mut end, reserved_pages * 4),
+            bitmaps: [
+                Table::new(&mut end, reserved_pages * BITMAP_WORDS_PER_PAGE * 8),
+                Table::new(&mut end, reserved_pages * BITMAP_WORDS_PER_PAGE * 8),
+            ],
+            spans: Table::new(&mut end, (reserved_pages + 1) * size_of::<Span>()),
+            infos: Table::new(&mut end, SpanClassId::LIMIT * size_of::<ClassInfo>()),
+            centrals: Table::new(&mut end, SpanClassId::LIMIT * size_of::<Central>()),
+            layouts: Table::new(&mut end, LAYOUT_LIMIT * size_of::<LayoutRecord>()),
+        };
+        let os_error = |error| AllocError::from_os(end, error);
+        let reservation = Reservation::reserve(end, 2 << 20).map_err(os_error)?;
+        let base = reservation.base();
+        let at = |table: &Table| base.add(table.offset).as_ptr::<u8>();
+        let pages = Pages::new(reserved_pages).map_err(os_error)?;
+        let page_heap = PageHeap { pages, committed: 0, free_spans: None, next_span: 1 };
+        let space = Space {
+            heap_base: base,
+            page_info: pointer(at(&tables.page_info)),
+            page_span: pointer(at(&tables.page_span)),
+            bitmaps: [pointer(at(&tables.bitmaps[0])), pointer(at(&tables.bitmaps[1]))],
+            parity: AtomicU32::new(0),
+            sweep_generation: AtomicU32::new(0),
+            committed_bytes: AtomicUsize::new(0),
+            spans: pointer(at(&tables.spans)),
+            infos: pointer(at(&tables.infos)),
+            centrals: pointer(at(&tables.centrals)),
+            layouts: pointer(at(&tables.layouts)),
+            reserved_pages,
+            live_bytes: AtomicU64::new(0),
+            trigger_bytes: AtomicU64::new(u64::MAX),
+            used_pages: AtomicUsize::new(0),
+            unswept_spans: AtomicUsize::new(0),
+            span_count: AtomicUsize::new(0),
+            sweepers: AtomicUsize::new(0),
+            reclaim_class: AtomicUsize::new(0),
+            limit_bytes: AtomicUsize::new(options.limit_bytes),
+            class_count: AtomicUsize::new(0),
+            layout_count: AtomicUsize::new(0),
+            freed: [const { AtomicU64::new(0) }; crate::base::size_class::SIZE_CLASSES],
+            freed_large_bytes: AtomicU64::new(0),
+            clobber: AtomicU64::new(0),
+            huge_pages: options.huge_pages,
+            page_heap: Lock::new(Rank::Pages, page_heap),
+            classes: Lock::new(Rank::SpanClasses, ()),
+            tables,
+            meta: Meta::new(),
+            reservation,
+        };
+        space.register_built_in().map_err(os_error)?;
+        Ok(space)
+    }
+
+    /// The classes every heap has: pointer-free and mixed, of each size.
+    fn register_built_in(&self) -> Result<(), OsError> {
+        for (layout_id, scan) in [(LayoutId::NOSCAN, Scan::None), (MIXED_LAYOUT, Scan::Mixed)] {
+            for size in (0..crate::base::size_class::SIZE_CLASSES).map(|i| SizeClass::new(i as u8))
+            {
+                let info = ClassInfo {
+                    mask: 0,
+                    layout: core::ptr::null(),
+                    magic: size.magic(),
+                    cell_bytes: size.cell_size() as u32,
+                    layout_id,
+                    scan,
+                    size,
+                };
+                self.add_class(info)?.expect("the first ids are free");
+            }
+        }
+        debug_assert_eq!(self.class_count(), SpanClassId::BUILT_IN);
+        Ok(())
+    }
+
+    // --- addresses -------------------------------------------------------
+
+    /// First byte of the heap's range.
+    #[inline]
+    pub fn base(&self) -> Address {
+        self.heap_base
+    }
+
+    /// Bytes of the range that are in use or may be handed out.
+    #[inline]
+    pub fn committed_bytes(&self) -> usize {
+        // Relaxed: only grows; whoever holds a pointer into the heap got it
+        // from someone who saw the growth.
+        self.committed_bytes.load(Relaxed)
+    }
+
+    /// Bytes of address range for objects.
+    pub fn reserved_bytes(&self) -> usize {
+        self.reserved_pages << PAGE_SHIFT
+    }
+
+    /// The page of an address, if it is in the heap's range in use.
+    #[inline]
+    pub fn page_of(&self, address: Address) -> Option<PageId> {
+        let offset = address.offset_from(self.heap_base);
+        (offset < self.committed_bytes()).then_some(PageId((offset >> PAGE_SHIFT) as u32))
+    }
+
+    /// First byte of a page.
+    #[inline]
+    pub fn page_address(&self, page: PageId) -> Address {
+        self.heap_base.add(page.index() << PAGE_SHIFT)
+    }
+
+    /// The page table, for the marker: one entry a page up to
+    /// [`committed_bytes`](Space::committed_bytes).
+    #[inline]
+    pub(crate) fn page_info_table(&self) -> NonNull<AtomicU32> {
+        self.page_info
+    }
+
+    /// What the page table says of a page in use.
+    #[inline]
+    pub(crate) fn page_info(&self, page: PageId) -> PageInfo {
+        debug_assert!(page.index() << PAGE_SHIFT < self.committed_bytes());
+        // SAFETY: invariant 1; callers have the page from `page_of` or a span.
+        let entry = unsafe { self.page_info.add(page.index()).as_ref() };
+        // Acquire: pairs with the Release in `publish`, so that the span
+        // record is seen as `describe` left it.
+        PageInfo(entry.load(Acquire))
+    }
+
+    #[inline]
+    fn page_span_entry(&self, page: PageId) -> &AtomicU32 {
+        debug_assert!(page.index() << PAGE_SHIFT < self.committed_bytes());
+        // SAFETY: invariant 1, as in `page_info`.
+        unsafe { self.page_span.add(page.index()).as_ref() }
+    }
+
+    /// The span of a page in use.
+    #[inline]
+    pub fn span_of_page(&self, page: PageId) -> Option<SpanId> {
+        if self.page_info(page) == PageInfo::NONE {
+            return None;
+        }
+        SpanId::new(self.page_span_entry(page).load(Relaxed))
+    }
+
+    /// The first page of the span that `address` lies in.
+    #[inline]
+    pub(crate) fn span_page(&self, address: Address) -> Option<SpanPage> {
+        let page = self.page_of(address)?;
+        let info = self.page_info(page);
+        if info == PageInfo::NONE {
+            return None;
+        }
+        let first = if info.has(PageInfo::LARGE) {
+            let id = SpanId::new(self.page_span_entry(page).load(Relaxed))?;
+            self.page_of(self.span(id).base())?
+        } else {
+            PageId(page.0 - info.pages_back() as u32)
+        };
+        Some(SpanPage { first, info })
+    }
+
+    // --- records ---------------------------------------------------------
+
+    /// A span's record.
+    #[inline]
+    pub fn span(&self, id: SpanId) -> &Span {
+        // SAFETY: ids come from `take_span`, so by invariant 3 the record is
+        // initialised.
+        unsafe { self.spans.add(id.get() as usize).as_ref() }
+    }
+
+    /// Span classes registered.
+    #[inline]
+    pub fn class_count(&self) -> usize {
+        // Acquire: pairs with the Release in `add_class`.
+        self.class_count.load(Acquire)
+    }
+
+    /// What the marker must know of a class.
+    #[inline]
+    pub fn class_info(&self, class: SpanClassId) -> &ClassInfo {
+        debug_assert!(class.index() < self.class_count());
+        // SAFETY: ids come from `add_class` by way of a layout record or a
+        // page entry; invariant 3.
+        unsafe { self.infos.add(class.index()).as_ref() }
+    }
+
+    /// The class table, for the marker.
+    #[inline]
+    pub(crate) fn class_info_table(&self) -> NonNull<ClassInfo> {
+        self.infos
+    }
+
+    #[inline]
+    pub(crate) fn central(&self, class: SpanClassId) -> &Central {
+        debug_assert!(class.index() < self.class_count());
+        // SAFETY: as in `class_info`.
+        unsafe { self.centrals.add(class.index()).as_ref() }
+    }
+
+    /// A layout's record.
+    #[inline]
+    pub fn layout(&self, id: LayoutId) -> &LayoutRecord {
+        assert!(id.index() < self.layout_count.load(Acquire), "layout {id:?} is not registered");
+        // SAFETY: checked above; invariant 3.
+        unsafe { self.layouts.add(id.index()).as_ref() }
+    }
+
+    /// Memory for the heap's own records.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Adds a span class; `None` when all ids are taken.
+    pub(crate) fn add_class(&self, info: ClassInfo) -> Result<Option<SpanClassId>, OsError> {
+        let _guard = self.classes.lock();
+        // Relaxed: written under the same lock.
+        let number = self.class_count.load(Relaxed);
+        if number == SpanClassId::LIMIT {
+            return Ok(None);
+        }
+        self.tables.infos.cover(&self.reservation, (number + 1) * size_of::<ClassInfo>())?;
+        self.tables.centrals.cover(&self.reservation, (number + 1) * size_of::<Central>())?;
+        // SAFETY: the entries are committed and, being at `class_count`,
+        // nobody reads them yet.
+        unsafe {
+            self.infos.add(number).write(info);
+            self.centrals.add(number).write(Central::new());
+        }
+        // Release: publishes the entries (pairs with Acquire in `class_count`,
+        // and with the loads of the ids, stored with Release by the caller).
+        self.class_count.store(number + 1, Release);
+        Ok(Some(SpanClassId::new(number as u16)))
+    }
+
+    /// Adds a layout record; `None` when all ids are taken.
+    pub(crate) fn add_layout(
+        &self,
+        make: impl FnOnce(LayoutId) -> LayoutRecord,
+    ) -> Result<Option<LayoutId>, OsError> {
+        let _guard = self.classes.lock();
+        // Relaxed: written under the same lock.
+        let number = self.layout_count.load(Relaxed);
+        if number == LAYOUT_LIMIT {
+            return Ok(None);
+        }
+        self.tables.layouts.cover(&self.reservation, (number + 1) * size_of::<LayoutRecord>())?;
+        let id = LayoutId(number as u32);
+        // SAFETY: as in `add_class`.
+        unsafe { self.layouts.add(number).write(make(id)) };
+        // Release: pairs with the Acquire in `layout`.
+        self.layout_count.store(number + 1, Release);
+        Ok(Some(id))
+    }
+
+    /// Layouts registered.
+    pub fn layout_count(&self) -> usize {
+        self.layout_count.load(Acquire)
+    }
+
+    // --- bitmaps ---------------------------------------------------------
+
+    /// The sweep generation: how many cycles have ended.
+    #[inline]
+    pub fn sweep_generation(&self) -> u32 {
+        // Relaxed: changes only while the world is stopped.
+        self.sweep_generation.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn mark_table(&self) -> NonNull<AtomicU64> {
+        self.bitmaps[1 - self.parity.load(Relaxed) as usize]
+    }
+
+    #[inline]
+    fn bits(&self, table: NonNull<AtomicU64>, span: &Span) -> &[AtomicU64] {
+        let first = span.base().offset_from(self.heap_base) >> PAGE_SHIFT;
+        let words = span.cells().div_ceil(64);
+        // SAFETY: the bitmap covers every committed page (invariant 1), and a
+        // span has at most 64 cells a word, 16 words a page.
+        unsafe {
+            let start = table.add(first * BITMAP_WORDS_PER_PAGE);
+            core::slice::from_raw_parts(start.as_ptr(), words)
+        }
+    }
+
+    /// A bit for each cell that survived the last cycle.
+    #[inline]
+    pub(crate) fn survivor_bits(&self, span: &Span) -> &[AtomicU64] {
+        self.bits(self.bitmaps[self.parity.load(Relaxed) as usize], span)
+    }
+
+    /// A bit for each cell marked in this cycle.
+    #[inline]
+    pub(crate) fn mark_bits(&self, span: &Span) -> &[AtomicU64] {
+        self.bits(self.mark_table(), span)
+    }
+
+    /// Ends marking: what is marked has survived. The world is stopped.
+    pub(crate) fn flip(&self) {
+        self.parity.fetch_xor(1, Relaxed);
+        self.sweep_generation.fetch_add(1, Relaxed);
+        self.unswept_spans.store(self.span_count.load(Relaxed), Relaxed);
+    }
+
+    /// Whether a span has not been swept since the last cycle.
+    #[inline]
+    pub(crate) fn is_unswept(&self, span: &Span) -> bool {
+        span.swept() != self.sweep_generation()
+    }
+
+    /// Whether a cell holds an object: it survived the last cycle, or was
+    /// handed out since.
+    pub(crate) fn is_allocated(&self, span: &Span, index: usize) -> bool {
+        let survived = self.survivor_bits(span)[index / 64].load(Relaxed) >> (index % 64) & 1 != 0;
+        if survived || self.is_unswept(span) {
+            return survived;
+        }
+        if index >= span.free_index() {
+            return false;
+        }
+        // SAFETY: a cursor outlives its heap's spans (`cache`, invariant 1).
+        let Some(cursor) = (unsafe { span.cached_by.load(Acquire).as_ref() }) else { return true };
+        // The open chunk reaches to `free_index`; from the cursor on its cells
+        // are not yet handed out.
+        let cell = span.cell(index).as_usize();
+        !(cursor.next_address() <= cell && cell < cursor.limit_address())
+    }
+
+    // --- spans -----------------------------------------------------------
+
+    /// Bytes in spans.
+    pub fn used_bytes(&self) -> usize {
+        self.used_pages.load(Relaxed) << PAGE_SHIFT
+    }
+
+    /// Sets the limit on bytes in spans.
+    pub fn set_limit_bytes(&self, bytes: usize) {
+        self.limit_bytes.store(bytes, Relaxed);
+    }
+
+    /// The limit on bytes in spans.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes.load(Relaxed)
+    }
+
+    /// Makes a span of `class`: of the size class's pages, or for a large
+    /// object of `bytes` rounded up to pages.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::LimitReached`], or [`AllocError::OutOfMemory`] when the
+    /// system or the range has no more.
+    pub(crate) fn make_span(&self, class: SpanClassId, bytes: usize) -> Result<SpanId, AllocError> {
+        let info = self.class_info(class);
+        let large = info.size.index() == 0;
+        let (pages, shape) = if large {
+            let bytes = round_up(bytes, PAGE_SIZE);
+            (bytes >> PAGE_SHIFT, Shape { cell_bytes: bytes, cells: 1 })
+        } else {
+            let pages = info.size.span_pages();
+            let cells = info.size.cells() as u32;
+            (pages, Shape { cell_bytes: info.size.cell_size(), cells })
+        };
+        let (id, run) = self.take_pages(pages, bytes)?;
+        let span = self.span(id);
+        span.describe(self.page_address(run.first), pages, class, shape);
+        span.set_swept(self.sweep_generation());
+        span.set_needs_zero(run.zeroed_pages < run.pages);
+        for table in self.bitmaps {
+            for word in self.bits(table, span) {
+                word.store(0, Relaxed);
+            }
+        }
+        self.span_count.fetch_add(1, Relaxed);
+        self.publish(id, run, class, large);
+        Ok(id)
+    }
+
+    /// Takes pages and a span record under the pages lock.
+    fn take_pages(&self, pages: usize, bytes: usize) -> Result<(SpanId, PageRun), AllocError> {
+        let limit_bytes = self.limit_bytes.load(Relaxed);
+        let mut heap = self.page_heap.lock();
+        // Relaxed: written under this lock.
+        let used = self.used_pages.load(Relaxed);
+        if (used + pages).saturating_mul(PAGE_SIZE) > limit_bytes {
+            return Err(AllocError::LimitReached { bytes, limit_bytes });
+        }
+        let run = match heap.pages.take(pages, 1) {
+            Some(run) => run,
+            None => {
+                self.grow(&mut heap, pages, bytes)?;
+                heap.pages.take(pages, 1).ok_or(AllocError::OutOfMemory { bytes, cause: None })?
+            }
+        };
+        match self.take_record(&mut heap) {
+            Ok(id) => {
+                self.used_pages.store(used + pages, Relaxed);
+                Ok((id, run))
+            }
+            Err(error) => {
+                heap.pages.give_back(run.first, run.pages);
+                Err(AllocError::from_os(bytes, error))
+            }
+        }
+    }
+
+    fn take_record(&self, heap: &mut PageHeap) -> Result<SpanId, OsError> {
+        if let Some(id) = heap.free_spans {
+            heap.free_spans = self.span(id).next();
+            return Ok(id);
+        }
+        let number = heap.next_span;
+        self.tables.spans.cover(&self.reservation, (number as usize + 1) * size_of::<Span>())?;
+        heap.next_span += 1;
+        // A committed record is all zero, which is a valid span of nothing.
+        Ok(SpanId::new(number).expect("numbers start at one"))
+    }
+
+    /// Commits more pages, `pages` at least.
+    fn grow(&self, heap: &mut PageHeap, pages: usize, bytes: usize) -> Result<(), AllocError> {
+        let committed = heap.committed;
+        let free_at_end = heap.pages.free_at_end(committed);
+        let needed = pages.saturating_sub(free_at_end);
+        if needed > self.reserved_pages - committed {
+            return Err(AllocError::OutOfMemory { bytes, cause: None });
+        }
+        let step = (committed / 8).clamp(GROWTH_MIN_PAGES, GROWTH_MAX_PAGES);
+        let wanted = round_up(needed, GROWTH_MIN_PAGES).max(step);
+        let wanted = wanted.min(self.reserved_pages - committed);
+        // When the system refuses the step, what is needed may still be had.
+        let grown = self.commit_pages(heap, wanted).or_else(|_| self.commit_pages(heap, needed));
+        grown.map_err(|error| AllocError::from_os(bytes, error))
+    }
+
+    fn commit_pages(&self, heap: &mut PageHeap, pages: usize) -> Result<(), OsError> {
+        let (start, end) = (heap.committed, heap.committed + pages);
+        let from = &self.reservation;
+        self.tables.page_info.cover(from, end * 4)?;
+        self.tables.page_span.cover(from, end * 4)?;
+        for bitmap in &self.tables.bitmaps {
+            bitmap.cover(from, end * BITMAP_WORDS_PER_PAGE * 8)?;
+        }
+        from.commit(start << PAGE_SHIFT, pages << PAGE_SHIFT)?;
+        if self.huge_pages && end << PAGE_SHIFT > HUGE_PAGES_FROM_BYTES {
+            from.advise_huge(start << PAGE_SHIFT, pages << PAGE_SHIFT, HugePages::Prefer);
+        }
+        heap.pages.grow(PageId(start as u32), pages)?;
+        heap.committed = end;
+        self.committed_bytes.store(end << PAGE_SHIFT, Relaxed);
+        Ok(())
+    }
+
+    /// Enters a described span in the page tables.
+    fn publish(&self, id: SpanId, run: PageRun, class: SpanClassId, large: bool) {
+        let mut flags = PageInfo::PRESENT;
+        match self.class_info(class).scan {
+            Scan::None => flags |= PageInfo::NO_SCAN,
+            Scan::Mixed => flags |= PageInfo::MIXED,
+            _ => {}
+        }
+        if large {
+            flags |= PageInfo::LARGE;
+        }
+        for back in 0..run.pages {
+            let page = run.first.add(back);
+            self.page_span_entry(page).store(id.get(), Relaxed);
+            let back = if large { 0 } else { (back as u32) << PageInfo::BACK_SHIFT };
+            let entry = class.index() as u32 | back | flags;
+            // SAFETY: the page is committed (invariant 1).
+            let place = unsafe { self.page_info.add(page.index()).as_ref() };
+            // Release: pairs with the Acquire in `page_info`.
+            place.store(entry, Release);
+        }
+    }
+
+    /// Gives a span's pages back. The caller owns the span, which holds no
+    /// object and no special.
+    pub(crate) fn free_span(&self, id: SpanId) {
+        let span = self.span(id);
+        let first = self.page_of(span.base()).expect("a span lies in the heap");
+        let pages = span.pages();
+        for page in 0..pages {
+            // SAFETY: the page is committed (invariant 1).
+            let place = unsafe { self.page_info.add(first.index() + page).as_ref() };
+            place.store(0, Relaxed);
+        }
+        self.span_count.fetch_sub(1, Relaxed);
+        let mut heap = self.page_heap.lock();
+        heap.pages.give_back(first, pages);
+        span.set_next(heap.free_spans);
+        heap.free_spans = Some(id);
+        let used = self.used_pages.load(Relaxed);
+        self.used_pages.store(used - pages, Relaxed);
+    }
+
+    /// Calls `visit` with every span in use. No span may be made or freed
+    /// meanwhile: the world is stopped and nobody sweeps.
+    pub(crate) fn for_each_span(&self, mut visit: impl FnMut(SpanId, &Span)) {
+        let end = self.committed_bytes() >> PAGE_SHIFT;
+        let mut page = 0;
+        while page < end {
+            let Some(id) = self.span_of_page(PageId(page as u32)) else {
+                page += 1;
+                continue;
+            };
+            let span = self.span(id);
+            visit(id, span);
+            page += span.pages();
+        }
+    }
+
+    /// Calls `act` with the page allocator, under its lock.
+    pub(crate) fn with_pages<R>(&self, act: impl FnOnce(&mut Pages, &Reservation) -> R) -> R {
+        let mut heap = self.page_heap.lock();
+        act(&mut heap.pages, &self.reservation)
+    }
+
+    /// The reservation, to decommit pages taken for it.
+    pub(crate) fn reservation(&self) -> &Reservation {
+        &self.reservation
+    }
+
+    /// Pops a span of `class` from its central list.
+    pub(crate) fn pop_span(&self, class: SpanClassId) -> Option<Popped> {
+        self.central(class).pop(self)
+    }
+
+    /// Resets the marks' prefetch target: the first line of an object.
+    #[inline]
+    pub(crate) fn prefetch(&self, address: Address) {
+        os::prefetch(address);
+    }
+}
+
+#[inline]
+fn pointer<T>(at: *mut u8) -> NonNull<T> {
+    NonNull::new(at.cast()).expect("a reservation does not start at zero")
+}

@@ -1,0 +1,156 @@
+//! Sweeping one span: what was not marked is free.
+//!
+//! No cell is visited. The marks of the last cycle already are the
+//! survivors' bits (`Space::flip`); sweeping counts them, clears the other
+//! bitmap for the next cycle's marks and rewinds the span. When cells are
+//! clobbered for debugging, and only then, the dead ones are written.
+//!
+//! Protection: who popped the span from its central list owns it. The number
+//! of threads between popping and pushing is `Space::sweepers`; a cycle waits
+//! for it to fall to zero.
+//!
+//! Not here: who sweeps when (`collect::sweep`).
+
+use crate::base::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::heap::space::Space;
+use crate::heap::span::{Span, SpanId};
+use crate::heap::span_class::SpanClassId;
+
+/// What became of a swept span.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Swept {
+    /// No object is left: the pages may be given back.
+    Empty,
+    /// Objects are left.
+    Kept,
+}
+
+impl Space {
+    /// Sweeps a span popped from its central list.
+    pub(crate) fn sweep_span(&self, id: SpanId) -> Swept {
+        let span = self.span(id);
+        debug_assert!(self.is_unswept(span));
+        let survivors = self.survivor_bits(span);
+        // Relaxed: marks were published when the world was stopped.
+        let live: u32 = survivors.iter().map(|word| word.load(Relaxed).count_ones()).sum();
+        let clobber = self.clobber.load(Relaxed);
+        if clobber != 0 {
+            self.clobber_dead(span, clobber);
+        }
+        for word in self.mark_bits(span) {
+            word.store(0, Relaxed);
+        }
+        let live = live as usize;
+        let freed = (span.taken() - live) as u64;
+        if freed != 0 {
+            let size = self.class_info(span.class()).size.index();
+            self.freed[size].fetch_add(freed, Relaxed);
+            if size == 0 {
+                self.freed_large_bytes.fetch_add(span.cell_bytes() as u64, Relaxed);
+            }
+            span.set_needs_zero(true);
+        }
+        span.set_taken(live);
+        span.set_free_index(0);
+        span.set_swept(self.sweep_generation());
+        self.unswept_spans.fetch_sub(1, Relaxed);
+        if live == 0 { Swept::Empty } else { Swept::Kept }
+    }
+
+    /// Sweeps one span of `class` and puts it where it belongs; `None` when
+    /// the class has no unswept span. Returns the pages given back.
+    pub(crate) fn sweep_one(&self, class: SpanClassId) -> Option<usize> {
+        let _sweeping = Sweeping::begin(self);
+        let central = self.central(class);
+        let id = central.pop_unswept(self)?;
+        let pages = self.span(id).pages();
+        match self.sweep_span(id) {
+            Swept::Empty => {
+                self.free_span(id);
+                Some(pages)
+            }
+            Swept::Kept => {
+                central.push(self, id);
+                Some(0)
+            }
+        }
+    }
+
+    /// Sweeps spans of any class until `pages` have been given back, at most
+    /// `spans` spans. Returns the pages given back.
+    pub(crate) fn reclaim(&self, pages: usize, mut spans: usize) -> usize {
+        let mut freed = 0;
+        let classes = self.class_count();
+        let mut idle = 0;
+        // Relaxed: only a hint where to look next.
+        let mut class = self.reclaim_class.load(Relaxed) % classes;
+        while freed < pages && spans > 0 && idle < classes {
+            // Relaxed: a late answer costs one more look.
+            if self.unswept_spans.load(Relaxed) == 0 {
+                break;
+            }
+            match self.sweep_one(SpanClassId::new(class as u16)) {
+                Some(given_back) => {
+                    freed += given_back;
+                    spans -= 1;
+                    idle = 0;
+                }
+                None => {
+                    class = (class + 1) % classes;
+                    idle += 1;
+                }
+            }
+        }
+        self.reclaim_class.store(class, Relaxed);
+        freed
+    }
+
+    /// Sweeps everything and waits for the sweeps of others.
+    pub(crate) fn finish_sweep(&self) {
+        // Relaxed: zero cannot be seen early, as sweepers count down.
+        if self.unswept_spans.load(Relaxed) != 0 {
+            self.reclaim(usize::MAX, usize::MAX);
+        }
+        // Acquire: pairs with the Release in `Sweeping::drop`, so that the
+        // lists and bits are seen as the sweepers left them.
+        while self.sweepers.load(Acquire) != 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    fn clobber_dead(&self, span: &Span, pattern: u64) {
+        if self.class_info(span.class()).size.index() == 0 {
+            return;
+        }
+        let survivors = self.survivor_bits(span);
+        for index in 0..span.cells() {
+            if survivors[index / 64].load(Relaxed) >> (index % 64) & 1 == 0 {
+                let cell = span.cell(index).as_ptr::<u64>();
+                for word in 0..span.cell_bytes() / 8 {
+                    // SAFETY: by invariant 1 of `Span` the word lies in the
+                    // cell; it is dead and the sweeper owns the span.
+                    unsafe { cell.add(word).write(pattern) };
+                }
+            }
+        }
+        span.set_needs_zero(true);
+    }
+}
+
+/// This thread may hold a popped span.
+pub(crate) struct Sweeping<'s>(&'s Space);
+
+impl<'s> Sweeping<'s> {
+    pub(crate) fn begin(space: &'s Space) -> Sweeping<'s> {
+        // Acquire: the pops that follow come after it.
+        space.sweepers.fetch_add(1, Acquire);
+        Sweeping(space)
+    }
+}
+
+impl Drop for Sweeping<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `finish_sweep`.
+        self.0.sweepers.fetch_sub(1, Release);
+    }
+}

@@ -1,0 +1,96 @@
+//! Settings of a heap.
+
+use crate::base::fatal;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a heap's messages go: one line each, without the newline.
+pub type LogFn = Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>;
+
+/// Settings of a heap. Start from [`Config::default`] and change fields.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::raw::{Config, Heap};
+/// let heap = Heap::new(Config { heap_limit_bytes: 64 << 20, ..Config::default() })?;
+/// # Ok::<(), mallocgc::raw::HeapError>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Growth over live bytes, in percent, that starts a cycle. `None` turns
+    /// automatic collection off. Default 100, as the origin's `GOGC`.
+    pub gc_percent: Option<u32>,
+    /// Bytes below which no cycle starts, at 100 percent. Default 4 MiB.
+    pub min_heap_bytes: usize,
+    /// Bytes in spans that allocation never exceeds; it answers with
+    /// `AllocError::LimitReached` instead. Default: none.
+    pub heap_limit_bytes: usize,
+    /// Bytes of address range reserved for objects. 0, the default, is four
+    /// times the machine's memory and at least 64 GiB; halved as often as the
+    /// system refuses.
+    pub reserve_bytes: usize,
+    /// Whether heaps of more than 32 MiB ask for huge pages. Default true.
+    pub huge_pages: bool,
+    /// Threads that mark, the one that asked among them. 0, the default, is
+    /// one for each processor, four at most.
+    pub workers: usize,
+    /// Whether the heap may start threads of its own: to sweep, to give
+    /// memory back, to run finalizers. Default true.
+    pub background: bool,
+    /// How long a cycle waits for a mutator that reaches no boundary, before
+    /// it names the mutator and is put off. Default 1 s.
+    pub stop_limit: Duration,
+    /// Mean bytes between samples of the heap profile; 0, the default, is
+    /// none, 1 is every allocation.
+    pub profile_rate: u64,
+    /// Collect at every n-th allocation that is a safepoint, and at every
+    /// n-th poll; 0, the default, is never.
+    pub collect_every: u32,
+    /// Overwrite the cells of dead objects with this word when they are
+    /// swept; 0, the default, is not to.
+    pub clobber: u64,
+    /// Check the whole heap after each phase of a cycle. Default false.
+    pub verify: bool,
+    /// 0, the default, prints nothing; 1 a line for each cycle; 2 also
+    /// statistics of the spans.
+    pub trace_level: u32,
+    /// Where messages go. Default: standard error.
+    pub log: LogFn,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            gc_percent: Some(100),
+            min_heap_bytes: 4 << 20,
+            heap_limit_bytes: usize::MAX,
+            reserve_bytes: 0,
+            huge_pages: true,
+            workers: 0,
+            background: true,
+            stop_limit: Duration::from_secs(1),
+            profile_rate: 0,
+            collect_every: 0,
+            clobber: 0,
+            verify: false,
+            trace_level: 0,
+            log: Arc::new(fatal::print_unbuffered),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("gc_percent", &self.gc_percent)
+            .field("min_heap_bytes", &self.min_heap_bytes)
+            .field("heap_limit_bytes", &self.heap_limit_bytes)
+            .field("workers", &self.workers)
+            .field("background", &self.background)
+            .field("collect_every", &self.collect_every)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,380 @@
+//! The heap as a value.
+//!
+//! [`Heap`] is a handle; the heap lives until the last handle, mutator, root
+//! and weak handle is dropped. Threads of the heap hold the inner part only,
+//! so that they do not keep it alive; dropping the outer part ends them.
+
+use crate::base::Address;
+use crate::base::sync::{AtomicBool, AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::collect::cycle::{Collector, CycleReport, Extensions, Parts, Phase, Request};
+use crate::collect::pacer::PacerSettings;
+use crate::heap::error::AllocError;
+use crate::heap::object::Found;
+use crate::heap::space::{Space, SpaceOptions};
+use crate::layout::{LayoutError, TypeLayout};
+use crate::os;
+use crate::raw::config::Config;
+use crate::raw::layout::{Layout, Layouts};
+use crate::raw::mutator::Mutator;
+use crate::raw::root::Root;
+use crate::world::callback;
+use crate::world::mutator::MutatorRecord;
+use crate::world::roots::{RangeKind, RootVisitor, Roots};
+use crate::world::stop::{StopTimedOut, World};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Why a heap could not be made, or a thread not attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum HeapError {
+    /// The system refused memory or address range.
+    OutOfMemory(AllocError),
+    /// The thread is inside a callback of a heap.
+    Reentrant,
+}
+
+impl core::fmt::Display for HeapError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            HeapError::OutOfMemory(error) => write!(f, "{error}"),
+            HeapError::Reentrant => f.write_str("the heap was entered from one of its callbacks"),
+        }
+    }
+}
+
+impl std::error::Error for HeapError {}
+
+impl From<AllocError> for HeapError {
+    fn from(error: AllocError) -> HeapError {
+        HeapError::OutOfMemory(error)
+    }
+}
+
+/// Why a collection did not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum GcError {
+    /// A mutator reached no boundary in time.
+    StopTimedOut(StopTimedOut),
+    /// The thread is inside a callback of a heap.
+    Reentrant,
+}
+
+impl core::fmt::Display for GcError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            GcError::StopTimedOut(error) => write!(f, "{error}"),
+            GcError::Reentrant => f.write_str("a collection was asked for inside a callback"),
+        }
+    }
+}
+
+impl std::error::Error for GcError {}
+
+/// How strongly a collection is asked for (the origin's `force`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Force {
+    /// Only if the heap has reached its trigger; who loses the race to begin
+    /// the cycle looks again and goes on.
+    IfNeeded,
+    /// Whatever the heap's size, also with automatic collection off.
+    Now,
+    /// As `Now`, and everything is swept on return.
+    NowAndSweep,
+}
+
+/// Everything a heap is, but for its lifetime.
+pub(crate) struct Inner {
+    pub(crate) id: u64,
+    pub(crate) config: Config,
+    pub(crate) workers: usize,
+    pub(crate) pacer: Lock<PacerSettings>,
+    /// One cycle at a time.
+    cycle: Lock<()>,
+    pub(crate) collector: Collector,
+    pub(crate) roots: Roots,
+    pub(crate) layouts: Layouts,
+    pub(crate) world: World,
+    pub(crate) forced_cycles: AtomicU64,
+    /// A cycle was given up; the next attempt waits until this time.
+    retry_nanos: AtomicU64,
+    pub(crate) zero_base: Address,
+    pub(crate) space: Space,
+}
+
+/// Ends the heap's threads when the last handle goes.
+pub(crate) struct Owner {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) quit: AtomicBool,
+}
+
+/// A garbage-collected heap. Clones are handles to the same heap.
+#[derive(Clone)]
+pub struct Heap {
+    pub(crate) owner: Arc<Owner>,
+}
+
+impl core::fmt::Debug for Heap {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Heap {}", self.inner().id)
+    }
+}
+
+/// An object found by its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ObjectInfo {
+    /// First byte of the object.
+    pub base: Address,
+    /// Usable bytes.
+    pub bytes: usize,
+}
+
+impl Heap {
+    /// Makes a heap. Nothing is resident but a few tables until objects are
+    /// allocated.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses even 64 MiB of address range.
+    pub fn new(config: Config) -> Result<Heap, HeapError> {
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let reserve_bytes = match config.reserve_bytes {
+            0 => (4 * os::physical_memory_bytes()).next_power_of_two().max(64 << 30),
+            bytes => bytes,
+        };
+        let space = Space::new(SpaceOptions {
+            reserve_bytes,
+            limit_bytes: config.heap_limit_bytes,
+            huge_pages: config.huge_pages,
+        })?;
+        let no_memory = |error| {
+            HeapError::OutOfMemory(AllocError::OutOfMemory { bytes: 0, cause: Some(error) })
+        };
+        let collector = Collector::new(space.reserved_bytes()).map_err(no_memory)?;
+        let layouts = Layouts::new(&space)?;
+        let zero_base = layouts.zero_base(&space)?;
+        let workers = match config.workers {
+            0 => os::processors().min(4),
+            workers => workers,
+        };
+        let pacer = PacerSettings {
+            gc_percent: config.gc_percent,
+            min_heap_bytes: config.min_heap_bytes as u64,
+            heap_limit_bytes: config.heap_limit_bytes as u64,
+        };
+        space.trigger_bytes.store(pacer.pace(0).trigger_bytes, Relaxed);
+        space.clobber.store(config.clobber, Relaxed);
+        let inner = Inner {
+            id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            config,
+            workers,
+            pacer: Lock::new(Rank::Observe, pacer),
+            cycle: Lock::new(Rank::Cycle, ()),
+            collector,
+            roots: Roots::new(),
+            layouts,
+            world: World::new(os::random_seed()),
+            forced_cycles: AtomicU64::new(0),
+            retry_nanos: AtomicU64::new(0),
+            zero_base,
+            space,
+        };
+        let owner = Owner { inner: Arc::new(inner), quit: AtomicBool::new(false) };
+        Ok(Heap { owner: Arc::new(owner) })
+    }
+
+    #[inline]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.owner.inner
+    }
+
+    /// Makes the calling thread a mutator. A thread may be several.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for its cache, or inside a callback.
+    pub fn attach(&self) -> Result<Mutator, HeapError> {
+        if callback::is_inside() {
+            return Err(HeapError::Reentrant);
+        }
+        Mutator::attach(self)
+    }
+
+    /// Registers a layout. Equal layouts get equal handles.
+    ///
+    /// # Errors
+    ///
+    /// When the heap knows 65,536 layouts, or has no memory for one more.
+    pub fn layout(&self, layout: &TypeLayout) -> Result<Layout, LayoutError> {
+        self.inner().layouts.register(self.inner(), layout)
+    }
+
+    /// The address all objects of zero bytes have.
+    pub fn zero_base(&self) -> NonNull<u8> {
+        NonNull::new(self.inner().zero_base.as_ptr()).expect("the heap has a zero base")
+    }
+
+    /// The object that an address points at or into, if it is in this heap
+    /// and allocated. Any number may be asked about.
+    pub fn find_object(&self, address: Address) -> Option<ObjectInfo> {
+        let found: Found = self.inner().space.find_object(address)?;
+        Some(ObjectInfo { base: found.object, bytes: found.bytes })
+    }
+
+    /// Makes an object a root until the handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for the handle.
+    pub fn root(&self, object: NonNull<u8>) -> Result<Root, AllocError> {
+        Root::new(self, object)
+    }
+
+    /// Makes the words of a range roots until the number returned is given to
+    /// [`remove_root_range`](Heap::remove_root_range).
+    ///
+    /// # Safety
+    ///
+    /// The range stays readable and aligned to words, and only mutators of
+    /// this heap write it, between boundaries.
+    pub unsafe fn add_root_range(&self, start: *const usize, words: usize, kind: RangeKind) -> u64 {
+        self.inner().roots.add_range(Address::from_ptr(start), words, kind)
+    }
+
+    /// Forgets a root range; `false` when there is none of this number.
+    pub fn remove_root_range(&self, id: u64) -> bool {
+        self.inner().roots.remove_range(id)
+    }
+
+    /// Registers a callback that visits roots at every cycle, with the world
+    /// stopped. It must not enter the heap: what it calls answers with an
+    /// error.
+    pub fn add_root_callback(
+        &self,
+        callback: impl Fn(&mut RootVisitor<'_>) + Send + Sync + 'static,
+    ) -> u64 {
+        self.inner().roots.add_callback(Arc::new(callback))
+    }
+
+    /// Forgets a root callback; `false` when there is none of this number.
+    pub fn remove_root_callback(&self, id: u64) -> bool {
+        self.inner().roots.remove_callback(id)
+    }
+
+    /// Runs a collection from a thread that is no mutator of this heap.
+    ///
+    /// # Errors
+    ///
+    /// When a mutator reaches no boundary in time, or inside a callback.
+    pub fn gc(&self, force: Force) -> Result<(), GcError> {
+        self.inner().collect(None, force).map(drop)
+    }
+}
+
+impl Inner {
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        Parts { space: &self.space, world: &self.world, roots: &self.roots }
+    }
+
+    /// Whether the heap has reached its trigger.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        // Relaxed: decided again under the cycle lock.
+        self.space.live_bytes.load(Relaxed) >= self.space.trigger_bytes.load(Relaxed)
+    }
+
+    /// Runs a cycle if `force` and the heap's size say so. `own` is the
+    /// calling thread's mutator, active.
+    pub(crate) fn collect(
+        &self,
+        own: Option<&MutatorRecord>,
+        force: Force,
+    ) -> Result<Option<CycleReport>, GcError> {
+        if callback::is_inside() {
+            return Err(GcError::Reentrant);
+        }
+        // While waiting for the lock this thread must not keep the world
+        // from stopping.
+        let _safe = own.map(|record| SafeSection::begin(&self.world, record));
+        let report = self.collect_safe(own, force)?;
+        if force == Force::NowAndSweep {
+            self.space.finish_sweep();
+        }
+        Ok(report)
+    }
+
+    fn collect_safe(
+        &self,
+        own: Option<&MutatorRecord>,
+        force: Force,
+    ) -> Result<Option<CycleReport>, GcError> {
+        let _cycle = self.cycle.lock();
+        let now = os::now_nanos();
+        if force == Force::IfNeeded {
+            // Who lost the race finds the heap small again; after an attempt
+            // that was given up everyone waits a little.
+            if !self.is_due() || now < self.retry_nanos.load(Relaxed) {
+                self.world.withdraw_cycle();
+                return Ok(None);
+            }
+        }
+        let request = Request {
+            pacer: *self.pacer.lock(),
+            stop_limit: self.config.stop_limit,
+            workers: self.workers,
+        };
+        let mut extensions = CycleExtensions { inner: self };
+        match self.collector.run(self.parts(), own, request, &mut extensions) {
+            Ok(report) => {
+                if force != Force::IfNeeded {
+                    self.forced_cycles.fetch_add(1, Relaxed);
+                }
+                Ok(Some(report))
+            }
+            Err(error) => {
+                self.world.withdraw_cycle();
+                let wait = self.config.stop_limit.as_nanos() as u64;
+                self.retry_nanos.store(os::now_nanos() + wait, Relaxed);
+                (self.config.log)(format_args!("mallocgc: collection put off: {error}"));
+                Err(GcError::StopTimedOut(error))
+            }
+        }
+    }
+}
+
+/// What the raw interface adds to a cycle.
+struct CycleExtensions<'h> {
+    inner: &'h Inner,
+}
+
+impl Extensions for CycleExtensions<'_> {
+    fn clear(&mut self) {
+        let _ = self.inner;
+    }
+
+    fn roots(&mut self, _visit: &mut dyn FnMut(crate::collect::cycle::Root)) {}
+
+    fn decide(&mut self, _judge: &mut dyn crate::collect::cycle::Judge) {}
+
+    fn verify(&mut self, _phase: Phase) {}
+}
+
+/// A mutator is safe until this is dropped.
+pub(crate) struct SafeSection<'w> {
+    world: &'w World,
+    record: &'w MutatorRecord,
+}
+
+impl<'w> SafeSection<'w> {
+    pub(crate) fn begin(world: &'w World, record: &'w MutatorRecord) -> SafeSection<'w> {
+        world.leave(record);
+        SafeSection { world, record }
+    }
+}
+
+impl Drop for SafeSection<'_> {
+    fn drop(&mut self) {
+        self.world.enter(self.record);
+    }
+}

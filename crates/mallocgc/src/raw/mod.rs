@@ -1,0 +1,16 @@
+//! The interface for authors of runtimes.
+
+pub mod config;
+pub mod heap;
+pub mod layout;
+pub mod mutator;
+pub mod root;
+
+pub use crate::heap::error::AllocError;
+pub use crate::layout::{LayoutError, TypeLayout};
+pub use crate::world::roots::{RangeKind, RootVisitor};
+pub use config::Config;
+pub use heap::{Force, GcError, Heap, HeapError, ObjectInfo};
+pub use layout::Layout;
+pub use mutator::{AllocFlags, Mutator};
+pub use root::Root;

@@ -1,0 +1,618 @@
+//! A thread's side of a heap: allocation, boundaries, its own roots.
+//!
+//! The fast path of [`Mutator::mallocgc`] finds the size class, the span
+//! class, and bumps a cursor; everything else is in `slow`.
+
+use crate::base::size_class::{MAX_SMALL_SIZE, SizeClass, TINY_SIZE};
+use crate::base::sync::{AtomicPtr, AtomicU32, Ordering};
+use crate::base::{Address, WORD_SIZE};
+use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache};
+use crate::heap::error::AllocError;
+use crate::heap::large::Clear;
+use crate::heap::layouts::LayoutRecord;
+use crate::heap::span_class::SpanClassId;
+use crate::layout::LayoutId;
+use crate::raw::heap::{Force, GcError, Heap, HeapError, Inner, SafeSection};
+use crate::raw::layout::Layout;
+use crate::world::callback;
+use crate::world::mutator::{MutatorRecord, RootCallback};
+use crate::world::roots::RootVisitor;
+use crate::world::stop::{CYCLE_DUE, STOP};
+use Ordering::{Relaxed, Release};
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+/// How an object is allocated. Combine with `|`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AllocFlags(u32);
+
+impl AllocFlags {
+    /// Zeroed, and no collection.
+    pub const NONE: AllocFlags = AllocFlags(0);
+    /// The contents are unspecified. Pointer-free objects only.
+    pub const NO_ZERO: AllocFlags = AllocFlags(1);
+    /// The allocation is a boundary: it may collect first. Every reference
+    /// the thread still needs must be in a root.
+    pub const SAFEPOINT: AllocFlags = AllocFlags(2);
+    /// The object does not share a block with others, so that a finalizer,
+    /// cleanup or weak handle on it depends on nothing else.
+    pub const NO_TINY: AllocFlags = AllocFlags(4);
+
+    fn has(self, flag: AllocFlags) -> bool {
+        self.0 & flag.0 != 0
+    }
+}
+
+impl core::ops::BitOr for AllocFlags {
+    type Output = AllocFlags;
+    fn bitor(self, other: AllocFlags) -> AllocFlags {
+        AllocFlags(self.0 | other.0)
+    }
+}
+
+/// A size and layout resolved to a span class, for sites that allocate the
+/// same kind of object again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct AllocClass {
+    class: SpanClassId,
+    clear: bool,
+    size: usize,
+    heap: u64,
+}
+
+/// One thread's side of a heap. Dropping it detaches the thread.
+///
+/// # Invariants
+///
+/// 1. `record` is this mutator's and lives as long as `heap`.
+/// 2. `poll_word` is the world's, which `heap` keeps.
+#[derive(Debug)]
+pub struct Mutator {
+    record: NonNull<MutatorRecord>,
+    poll_word: NonNull<AtomicU32>,
+    heap_id: u64,
+    /// Counts down to the next forced collection, for debugging.
+    until_collection: Cell<u32>,
+    heap: Heap,
+    /// A mutator belongs to its thread.
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Mutator {
+    pub(crate) fn attach(heap: &Heap) -> Result<Mutator, HeapError> {
+        let inner = heap.inner();
+        let record = inner
+            .world
+            .attach(&inner.space)
+            .map_err(|error| HeapError::OutOfMemory(AllocError::from_meta(0, error)))?;
+        let mutator = Mutator {
+            record,
+            poll_word: NonNull::new(inner.world.poll_word_address().cast_mut().cast())
+                .expect("a field has an address"),
+            heap_id: inner.id,
+            until_collection: Cell::new(inner.config.collect_every),
+            heap: heap.clone(),
+            _not_send: PhantomData,
+        };
+        mutator.cache().set_sample_rate(inner.config.profile_rate);
+        mutator.cache().set_single_step(inner.config.collect_every != 0);
+        Ok(mutator)
+    }
+
+    /// The heap.
+    pub fn heap(&self) -> &Heap {
+        &self.heap
+    }
+
+    #[inline(always)]
+    fn record(&self) -> &MutatorRecord {
+        // SAFETY: invariant 1.
+        unsafe { self.record.as_ref() }
+    }
+
+    #[inline(always)]
+    fn cache(&self) -> &Cache {
+        &self.record().cache
+    }
+
+    fn inner(&self) -> &Inner {
+        self.heap.inner()
+    }
+
+    // --- allocation --------------------------------------------------------
+
+    /// Allocates `size` bytes whose references are where `layout` says.
+    ///
+    /// Zero bytes have one shared address. Pointer-free objects of less than
+    /// 16 bytes may share a 16-byte block. The alignment is that of the size
+    /// class, at least 8 from 8 bytes on; see
+    /// [`mallocgc_aligned`](Mutator::mallocgc_aligned).
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`]; nothing has been allocated then, and the heap works on.
+    #[inline]
+    pub fn mallocgc(
+        &self,
+        size: usize,
+        layout: Layout,
+        flags: AllocFlags,
+    ) -> Result<NonNull<u8>, AllocError> {
+        // One comparison for both ends: zero wraps.
+        if flags.0 == 0 && size.wrapping_sub(1) < MAX_SMALL_SIZE {
+            let class = if layout.is_noscan() {
+                if size < TINY_SIZE {
+                    return match self.cache().tiny(size) {
+                        Some(place) => Ok(as_pointer(place)),
+                        None => self.tiny_block(size),
+                    };
+                }
+                SpanClassId::no_scan(SizeClass::for_size(size))
+            } else {
+                if layout.heap != self.heap_id {
+                    return Err(AllocError::WrongHeap);
+                }
+                // SAFETY: a record of this heap, which `self.heap` keeps.
+                let record: &LayoutRecord = unsafe { &*layout.record };
+                let class = record.known_class(SizeClass::for_size(size));
+                if class.index() == 0 {
+                    return self.slow(size, 1, layout, flags);
+                }
+                class
+            };
+            if size <= CLEAR_AHEAD_MAX
+                && let Some(place) = self.cache().bump(class)
+            {
+                return Ok(as_pointer(place));
+            }
+        }
+        self.slow(size, 1, layout, flags)
+    }
+
+    /// Resolves a size and layout once; [`alloc`](Mutator::alloc) then takes
+    /// the shortest path.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::TooLarge`] above 32 KiB; no memory; wrong heap.
+    pub fn alloc_class(&self, size: usize, layout: Layout) -> Result<AllocClass, AllocError> {
+        if size == 0 || size > MAX_SMALL_SIZE {
+            return Err(AllocError::TooLarge { bytes: size });
+        }
+        let size_class = SizeClass::for_size(size);
+        let class = if layout.is_noscan() {
+            SpanClassId::no_scan(size_class)
+        } else {
+            self.layout_record(layout)?.span_class(&self.inner().space, size_class)?
+        };
+        let clear = size_class.cell_size() > CLEAR_AHEAD_MAX;
+        Ok(AllocClass { class, clear, size: size_class.cell_size(), heap: self.heap_id })
+    }
+
+    /// Allocates a zeroed object of a resolved class.
+    ///
+    /// # Errors
+    ///
+    /// As [`mallocgc`](Mutator::mallocgc).
+    #[inline(always)]
+    pub fn alloc(&self, class: AllocClass) -> Result<NonNull<u8>, AllocError> {
+        if class.heap != self.heap_id {
+            return Err(AllocError::WrongHeap);
+        }
+        match self.cache().bump(class.class) {
+            Some(place) if !class.clear => Ok(as_pointer(place)),
+            Some(place) => {
+                self.clear_cell(place, class.class, class.size);
+                Ok(as_pointer(place))
+            }
+            None => self.refill(class.class, class.size, Clear::Yes, AllocFlags::NONE),
+        }
+    }
+
+    /// As [`mallocgc`](Mutator::mallocgc), at an address that is a multiple
+    /// of `align`, a power of two up to 4096.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::BadAlign`]; else as `mallocgc`.
+    pub fn mallocgc_aligned(
+        &self,
+        size: usize,
+        align: usize,
+        layout: Layout,
+        flags: AllocFlags,
+    ) -> Result<NonNull<u8>, AllocError> {
+        if !align.is_power_of_two() || align > 4096 {
+            return Err(AllocError::BadAlign { align });
+        }
+        self.slow(size, align, layout, flags)
+    }
+
+    /// Allocates one zeroed object of the type a layout was made from.
+    ///
+    /// # Errors
+    ///
+    /// As [`mallocgc`](Mutator::mallocgc).
+    #[inline]
+    pub fn new_object(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.mallocgc(layout.size_bytes(), layout, AllocFlags::NONE)
+    }
+
+    /// Allocates `count` zeroed values of the type a layout was made from, one
+    /// behind the other. The layout must repeat: `TypeLayout::array_of`.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::TooLarge`] when the product overflows or nothing so
+    /// large can exist; nothing has been allocated then.
+    pub fn new_array(&self, layout: Layout, count: usize) -> Result<NonNull<u8>, AllocError> {
+        let bytes = layout
+            .size_bytes()
+            .checked_mul(count)
+            .ok_or(AllocError::TooLarge { bytes: usize::MAX })?;
+        self.mallocgc(bytes, layout, AllocFlags::NONE)
+    }
+
+    /// Allocates pointer-free memory with unspecified contents.
+    ///
+    /// # Errors
+    ///
+    /// As [`mallocgc`](Mutator::mallocgc).
+    pub fn raw_mem(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
+        self.mallocgc(size, Layout::NOSCAN, AllocFlags::NO_ZERO)
+    }
+
+    fn layout_record(&self, layout: Layout) -> Result<&LayoutRecord, AllocError> {
+        if layout.heap != self.heap_id {
+            return Err(AllocError::WrongHeap);
+        }
+        // SAFETY: a record of this heap, which `self.heap` keeps.
+        Ok(unsafe { &*layout.record })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tiny_block(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
+        let class = SpanClassId::no_scan(SizeClass::for_size(TINY_SIZE));
+        let place = match self.cache().bump(class) {
+            Some(place) => place,
+            None => {
+                let place = self.refill(class, TINY_SIZE, Clear::Yes, AllocFlags::NONE)?;
+                Address::from_ptr(place.as_ptr())
+            }
+        };
+        self.cache().offer_tiny_block(place, size);
+        Ok(as_pointer(place))
+    }
+
+    /// Every way to allocate but the short ones.
+    #[cold]
+    #[inline(never)]
+    fn slow(
+        &self,
+        size: usize,
+        align: usize,
+        layout: Layout,
+        flags: AllocFlags,
+    ) -> Result<NonNull<u8>, AllocError> {
+        if size == 0 {
+            return Ok(self.heap.zero_base());
+        }
+        let clear = if flags.has(AllocFlags::NO_ZERO) { Clear::No } else { Clear::Yes };
+        if flags.has(AllocFlags::SAFEPOINT) {
+            self.collect_if_due()?;
+        }
+        if !layout.is_noscan() {
+            let record = self.layout_record(layout)?;
+            if clear == Clear::No {
+                return Err(AllocError::UnzeroedReferences);
+            }
+            let Some(size_class) = SizeClass::for_size_align(size, align) else {
+                return self.large(size, record, clear, flags);
+            };
+            let known = record.known_class(size_class);
+            let class = if known.index() != 0 {
+                known
+            } else if align <= WORD_SIZE && record.shares_span(size) {
+                return self.mixed(size, record, flags);
+            } else {
+                record.span_class(&self.inner().space, size_class)?
+            };
+            return self.small(class, size_class, clear, flags);
+        }
+        if size < TINY_SIZE && align <= 8 && !flags.has(AllocFlags::NO_TINY) {
+            // An alignment beyond the size's own would need padding rules of
+            // its own; such objects take a cell.
+            if align <= 1 << size.trailing_zeros() {
+                return match self.cache().tiny(size) {
+                    Some(place) => Ok(as_pointer(place)),
+                    None => self.tiny_block(size),
+                };
+            }
+        }
+        let Some(size_class) = SizeClass::for_size_align(size, align) else {
+            let record = self.inner().space.layout(LayoutId::NOSCAN);
+            return self.large(size, record, clear, flags);
+        };
+        self.small(SpanClassId::no_scan(size_class), size_class, clear, flags)
+    }
+
+    fn small(
+        &self,
+        class: SpanClassId,
+        size: SizeClass,
+        clear: Clear,
+        flags: AllocFlags,
+    ) -> Result<NonNull<u8>, AllocError> {
+        match self.cache().bump(class) {
+            Some(place) => {
+                if clear == Clear::Yes && size.cell_size() > CLEAR_AHEAD_MAX {
+                    self.clear_cell(place, class, size.cell_size());
+                }
+                Ok(as_pointer(place))
+            }
+            None => self.refill(class, size.cell_size(), clear, flags),
+        }
+    }
+
+    /// An object behind a header word, in a span shared with other layouts.
+    fn mixed(
+        &self,
+        size: usize,
+        record: &LayoutRecord,
+        flags: AllocFlags,
+    ) -> Result<NonNull<u8>, AllocError> {
+        let size_class = SizeClass::for_size(size + WORD_SIZE);
+        let class = SpanClassId::mixed(size_class);
+        let cell = self.small(class, size_class, Clear::Yes, flags)?;
+        // SAFETY: the cell is ours and longer than a word. Relaxed: a marker
+        // sees it once the world has stopped.
+        unsafe {
+            let header = &*cell.cast::<crate::base::sync::AtomicUsize>().as_ptr();
+            header.store(record.id().index(), Relaxed);
+            Ok(cell.add(WORD_SIZE))
+        }
+    }
+
+    fn large(
+        &self,
+        size: usize,
+        record: &LayoutRecord,
+        clear: Clear,
+        flags: AllocFlags,
+    ) -> Result<NonNull<u8>, AllocError> {
+        if callback::is_inside() {
+            return Err(AllocError::Reentrant);
+        }
+        let inner = self.inner();
+        let (place, bytes) =
+            self.with_retry(flags, || inner.space.alloc_large(size, record, clear))?;
+        self.cache().count_large(bytes);
+        if inner.is_due() {
+            inner.world.announce_cycle();
+        }
+        Ok(as_pointer(place))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refill(
+        &self,
+        class: SpanClassId,
+        cell_bytes: usize,
+        clear: Clear,
+        flags: AllocFlags,
+    ) -> Result<NonNull<u8>, AllocError> {
+        if callback::is_inside() {
+            return Err(AllocError::Reentrant);
+        }
+        let inner = self.inner();
+        let cell = self.with_retry(flags, || self.cache().refill(&inner.space, class))?;
+        if inner.is_due() {
+            inner.world.announce_cycle();
+        }
+        if clear == Clear::Yes && cell_bytes > CLEAR_AHEAD_MAX {
+            self.clear_cell(cell.address, class, cell_bytes);
+        }
+        Ok(as_pointer(cell.address))
+    }
+
+    /// Tries again when memory was short: after sweeping what is unswept, and
+    /// at a safepoint after a collection.
+    fn with_retry<R>(
+        &self,
+        flags: AllocFlags,
+        attempt: impl Fn() -> Result<R, AllocError>,
+    ) -> Result<R, AllocError> {
+        let first = attempt();
+        let Err(error) = &first else { return first };
+        if !error.may_succeed_later() {
+            return first;
+        }
+        let inner = self.inner();
+        inner.space.finish_sweep();
+        let second = attempt();
+        if second.is_ok() || !flags.has(AllocFlags::SAFEPOINT) {
+            if second.is_err() {
+                inner.world.announce_cycle();
+            }
+            return second;
+        }
+        if inner.collect(Some(self.record()), Force::NowAndSweep).is_err() {
+            return second;
+        }
+        attempt()
+    }
+
+    #[inline]
+    fn clear_cell(&self, place: Address, class: SpanClassId, bytes: usize) {
+        if self.cache().needs_clearing(class) {
+            // SAFETY: the cell was just handed to this thread.
+            unsafe { core::ptr::write_bytes(place.as_ptr::<u8>(), 0, bytes) };
+        }
+    }
+
+    // --- boundaries --------------------------------------------------------
+
+    /// A boundary: runs a cycle that is due, and waits while the world is
+    /// stopped. Every reference the thread still needs must be in a root.
+    #[inline(always)]
+    pub fn poll(&self) {
+        // SAFETY: invariant 2. Relaxed: the slow path looks again.
+        if unsafe { self.poll_word.as_ref() }.load(Relaxed) != 0 || self.until_collection.get() != 0
+        {
+            self.poll_slow();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn poll_slow(&self) {
+        if callback::is_inside() {
+            return;
+        }
+        let inner = self.inner();
+        let word = inner.world.poll_word();
+        if word & STOP != 0 {
+            inner.world.park_if_stopping(self.record());
+        }
+        if self.count_down() {
+            // A mutator that does not stop puts the cycle off; it is logged.
+            let _ = inner.collect(Some(self.record()), Force::Now);
+        } else if word & CYCLE_DUE != 0 {
+            let _ = inner.collect(Some(self.record()), Force::IfNeeded);
+        }
+    }
+
+    /// Whether the n-th boundary has come.
+    fn count_down(&self) -> bool {
+        let every = self.inner().config.collect_every;
+        if every == 0 {
+            return false;
+        }
+        let left = self.until_collection.get() - 1;
+        self.until_collection.set(if left == 0 { every } else { left });
+        left == 0
+    }
+
+    fn collect_if_due(&self) -> Result<(), AllocError> {
+        if callback::is_inside() {
+            return Err(AllocError::Reentrant);
+        }
+        self.poll();
+        Ok(())
+    }
+
+    /// Runs `f`, which does not touch the heap, while the thread counts as
+    /// stopped: system calls, waiting, long computations.
+    pub fn blocking<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        if callback::is_inside() {
+            return f();
+        }
+        let inner = self.heap.inner();
+        let _safe = SafeSection::begin(&inner.world, self.record());
+        f()
+    }
+
+    /// Runs a collection.
+    ///
+    /// # Errors
+    ///
+    /// When another mutator reaches no boundary in time, or inside a callback.
+    pub fn gc(&self, force: Force) -> Result<(), GcError> {
+        self.inner().collect(Some(self.record()), force).map(drop)
+    }
+
+    // --- references --------------------------------------------------------
+
+    /// Stores a reference into an object: the place of the write barrier.
+    ///
+    /// # Safety
+    ///
+    /// `slot` is a reference word of a live object of this heap, or of a
+    /// registered root range; `value` is null, or points into an object of
+    /// this heap, or outside it.
+    #[inline(always)]
+    pub unsafe fn write(&self, slot: *mut *mut u8, value: *mut u8) {
+        // SAFETY: the caller's promise. Release: a marker that runs beside
+        // mutators will see the object as its maker left it.
+        unsafe { AtomicPtr::from_ptr(slot) }.store(value, Release);
+    }
+
+    /// Keeps an object alive until the mutator's root stack is cut below it;
+    /// returns its place on the stack.
+    ///
+    /// # Panics
+    ///
+    /// When the stack holds 16 Mi roots, or has no memory for one more.
+    #[inline]
+    pub fn push_root(&self, object: NonNull<u8>) -> usize {
+        let roots = &self.record().roots;
+        let pushed = roots.push(Address::from_ptr(object.as_ptr()));
+        assert!(pushed, "the root stack cannot hold more than {} roots", roots.len());
+        roots.len() - 1
+    }
+
+    /// Roots on the stack.
+    #[inline]
+    pub fn root_count(&self) -> usize {
+        self.record().roots.len()
+    }
+
+    /// The object at a place of the root stack.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such place.
+    #[inline]
+    pub fn root(&self, index: usize) -> NonNull<u8> {
+        as_pointer(self.record().roots.get(index))
+    }
+
+    /// Puts another object at a place of the root stack.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such place.
+    #[inline]
+    pub fn set_root(&self, index: usize, object: NonNull<u8>) {
+        self.record().roots.set(index, Address::from_ptr(object.as_ptr()));
+    }
+
+    /// Cuts the root stack to `len` roots.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer.
+    #[inline]
+    pub fn truncate_roots(&self, len: usize) {
+        self.record().roots.truncate(len);
+    }
+
+    /// Sets the callback that visits this mutator's other roots at every
+    /// cycle; `None` removes it. It runs with the world stopped, perhaps on
+    /// another thread, and must not enter the heap.
+    pub fn set_root_callback(
+        &self,
+        callback: Option<impl FnMut(&mut RootVisitor<'_>) + Send + 'static>,
+    ) {
+        let boxed = callback.map(|callback| Box::new(callback) as RootCallback);
+        // SAFETY: the mutator is active, so no collector reads the callback.
+        let old = core::mem::replace(unsafe { &mut *self.record().callback.0.get() }, boxed);
+        drop(old);
+    }
+}
+
+impl Drop for Mutator {
+    fn drop(&mut self) {
+        let inner = self.heap.inner();
+        inner.world.detach(&inner.space, self.record());
+    }
+}
+
+#[inline(always)]
+fn as_pointer(place: Address) -> NonNull<u8> {
+    // SAFETY: cells are not at address zero.
+    unsafe { NonNull::new_unchecked(place.as_ptr()) }
+}

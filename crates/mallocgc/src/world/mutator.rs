@@ -1,0 +1,235 @@
+//! The record of one mutator: its state, its cache and its own roots.
+//!
+//! Records are linked into the world's list when made and never unlinked;
+//! detaching marks a record free, and the next thread to attach takes it over
+//! with its cache's memory.
+//!
+//! Protection: `state` is the protocol of `stop`. `in_use` is written under
+//! the world lock. All else belongs to the mutator's thread while the mutator
+//! is active, and to the collector while the world is stopped.
+
+use crate::base::Address;
+use crate::base::sync::{AtomicBool, AtomicPtr, AtomicU32};
+use crate::heap::cache::Cache;
+use crate::os::{self, OsError, Reservation};
+use crate::world::roots::RootVisitor;
+use core::cell::{Cell, UnsafeCell};
+use core::ptr::NonNull;
+use std::sync::Mutex;
+
+/// The thread may touch the heap.
+pub(crate) const ACTIVE: u32 = 1;
+/// The thread touches nothing until it has entered again.
+pub(crate) const SAFE: u32 = 0;
+
+/// A mutator's callback that visits its roots.
+pub type RootCallback = Box<dyn FnMut(&mut RootVisitor<'_>) + Send>;
+
+/// One thread's side of a heap.
+#[derive(Debug)]
+pub struct MutatorRecord {
+    /// Next record of the world's list.
+    pub(crate) next: AtomicPtr<MutatorRecord>,
+    pub(crate) state: AtomicU32,
+    pub(crate) in_use: AtomicBool,
+    /// Nested `blocking` calls.
+    pub(crate) blocking_depth: Cell<u32>,
+    /// The cells this mutator allocates from.
+    pub cache: Cache,
+    /// References the mutator's native code holds.
+    pub roots: RootStack,
+    pub(crate) callback: Callback,
+    /// Which thread this is, for messages.
+    pub(crate) thread: ThreadName,
+}
+
+/// A mutator's root callback.
+#[derive(Default)]
+pub(crate) struct Callback(pub(crate) UnsafeCell<Option<RootCallback>>);
+
+impl core::fmt::Debug for Callback {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Callback")
+    }
+}
+
+/// Name and number of a thread, readable while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct ThreadName(Mutex<(u32, [u8; 31], u8)>);
+
+impl ThreadName {
+    pub(crate) fn set_current(&self) {
+        let current = std::thread::current();
+        let name = current.name().unwrap_or("unnamed").as_bytes();
+        let mut entry = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let len = name.len().min(entry.1.len());
+        entry.0 = os::thread_id();
+        entry.1[..len].copy_from_slice(&name[..len]);
+        entry.2 = len as u8;
+    }
+
+    pub(crate) fn get(&self) -> ThreadLabel {
+        let entry = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        ThreadLabel { id: entry.0, name: entry.1, len: entry.2 }
+    }
+}
+
+/// Which thread a message is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ThreadLabel {
+    id: u32,
+    name: [u8; 31],
+    len: u8,
+}
+
+impl ThreadLabel {
+    /// The system's number of the thread.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The thread's name, cut to 31 bytes.
+    pub fn name(&self) -> &str {
+        let bytes = &self.name[..self.len as usize];
+        match core::str::from_utf8(bytes) {
+            Ok(name) => name,
+            // Cut in the middle of a character.
+            Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
+        }
+    }
+}
+
+impl core::fmt::Display for ThreadLabel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "thread {} ({})", self.id(), self.name())
+    }
+}
+
+impl core::fmt::Debug for ThreadLabel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+impl MutatorRecord {
+    pub(crate) fn new(seed: u64) -> Result<MutatorRecord, OsError> {
+        Ok(MutatorRecord {
+            next: AtomicPtr::new(core::ptr::null_mut()),
+            state: AtomicU32::new(SAFE),
+            in_use: AtomicBool::new(true),
+            blocking_depth: Cell::new(0),
+            cache: Cache::new(seed)?,
+            roots: RootStack::new()?,
+            callback: Callback::default(),
+            thread: ThreadName::default(),
+        })
+    }
+}
+
+/// Slots of address range each mutator has for its stack of roots (16 Mi).
+const ROOT_SLOTS: usize = 16 << 20;
+/// Slots committed at a time.
+const ROOT_STEP: usize = 8 << 10;
+
+/// A stack of slots that hold references: what native code needs across a
+/// boundary.
+///
+/// # Invariants
+///
+/// 1. `slots` starts `committed` readable and writable words; `len` is at
+///    most `committed`.
+#[derive(Debug)]
+pub struct RootStack {
+    slots: NonNull<usize>,
+    len: Cell<usize>,
+    committed: Cell<usize>,
+    memory: Reservation,
+}
+
+impl RootStack {
+    fn new() -> Result<RootStack, OsError> {
+        let memory = Reservation::reserve(ROOT_SLOTS * size_of::<usize>(), 4096)?;
+        let slots = NonNull::new(memory.base().as_ptr()).expect("a mapping is not at zero");
+        Ok(RootStack { slots, len: Cell::new(0), committed: Cell::new(0), memory })
+    }
+
+    /// Slots in use.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    /// Whether no slot is in use.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len.get() == 0
+    }
+
+    /// Pushes a reference; `false` when the stack is full or cannot grow.
+    #[inline]
+    pub fn push(&self, value: Address) -> bool {
+        let len = self.len.get();
+        if len == self.committed.get() && !self.grow() {
+            return false;
+        }
+        // SAFETY: `len` is below `committed` (invariant 1).
+        unsafe { self.slots.add(len).write(value.as_usize()) };
+        self.len.set(len + 1);
+        true
+    }
+
+    #[cold]
+    fn grow(&self) -> bool {
+        let committed = self.committed.get();
+        if committed == ROOT_SLOTS {
+            return false;
+        }
+        let step = ROOT_STEP * size_of::<usize>();
+        if self.memory.commit(committed * size_of::<usize>(), step).is_err() {
+            return false;
+        }
+        self.committed.set(committed + ROOT_STEP);
+        true
+    }
+
+    /// The reference in a slot.
+    ///
+    /// # Panics
+    ///
+    /// When the slot is not in use.
+    #[inline]
+    pub fn get(&self, index: usize) -> Address {
+        assert!(index < self.len.get(), "root {index} of {}", self.len.get());
+        // SAFETY: checked, and invariant 1.
+        Address::new(unsafe { self.slots.add(index).read() })
+    }
+
+    /// Replaces the reference in a slot.
+    ///
+    /// # Panics
+    ///
+    /// When the slot is not in use.
+    #[inline]
+    pub fn set(&self, index: usize, value: Address) {
+        assert!(index < self.len.get(), "root {index} of {}", self.len.get());
+        // SAFETY: checked, and invariant 1.
+        unsafe { self.slots.add(index).write(value.as_usize()) };
+    }
+
+    /// Drops the slots from `len` on.
+    ///
+    /// # Panics
+    ///
+    /// When fewer are in use.
+    #[inline]
+    pub fn truncate(&self, len: usize) {
+        assert!(len <= self.len.get(), "truncating {} roots to {len}", self.len.get());
+        self.len.set(len);
+    }
+
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(usize)) {
+        for index in 0..self.len.get() {
+            visit(self.get(index).as_usize());
+        }
+    }
+}
