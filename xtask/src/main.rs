@@ -1,6 +1,7 @@
 //! Generators and checks of the workspace: `cargo xtask <command>`.
 
 mod size_classes;
+mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Checks the project's own rules: layers, headers, allocation, unsafe.
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::SizeClasses { check: false } => write_size_classes(&root),
         Command::SizeClasses { check: true } => check_size_classes(&root),
+        Command::Tidy => check_tidy(&root),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,5 +65,17 @@ fn check_size_classes(root: &Path) -> Result<(), String> {
         Ok(text) if text == size_classes::table_source() => Ok(()),
         Ok(_) => Err(format!("{} is out of date: run `cargo xtask size-classes`", path.display())),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+fn check_tidy(root: &Path) -> Result<(), String> {
+    let found = tidy::check(root)?;
+    for violation in &found {
+        eprintln!("{violation}");
+    }
+    check_size_classes(root)?;
+    match found.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} rules broken; they are listed in xtask/src/tidy/mod.rs")),
     }
 }

@@ -1,7 +1,8 @@
 //! The peers' programs: found, or built on demand from `bench/peers/` when their toolchain is there.
 //!
 //! Programs go to `peers/` in the target directory. `MALLOCGC_BENCH_GO`, `..._LIBGC`, `..._MIMALLOC` and
-//! `..._MALLOC` name ready programs to use instead, for machines without the toolchain.
+//! `..._MALLOC` name ready programs to use instead, for machines without the toolchain;
+//! `MALLOCGC_BENCH_MALLOCGC` names another build of this command to measure.
 
 use crate::child;
 use mallocgc_bench::Runtime;
@@ -33,12 +34,13 @@ const BUILD_LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn program(runtime: Runtime) -> Result<Program, Missing> {
     let exe = std::env::current_exe()
         .map_err(|error| Missing::NotBuilt(format!("own program not found: {error}")))?;
-    if runtime == Runtime::Mallocgc {
-        return Ok(Program { path: exe, subcommand: Some("bench-run") });
-    }
     let variable = format!("MALLOCGC_BENCH_{}", runtime.name().to_uppercase());
-    if let Some(path) = std::env::var_os(variable) {
-        return Ok(Program { path: path.into(), subcommand: None });
+    let ready = std::env::var_os(variable).map(PathBuf::from);
+    if runtime == Runtime::Mallocgc {
+        return Ok(Program { path: ready.unwrap_or(exe), subcommand: Some("bench-run") });
+    }
+    if let Some(path) = ready {
+        return Ok(Program { path, subcommand: None });
     }
     let sources = workspace().join("bench/peers");
     if !sources.is_dir() {

@@ -3,10 +3,10 @@
 //! The folders are layers; a module uses only those named above it.
 
 pub mod base;
-pub mod collect;
-pub mod heap;
 pub mod layout;
-pub mod observe;
 pub mod os;
-pub mod raw;
+pub mod heap;
 pub mod world;
+pub mod collect;
+pub mod observe;
+pub mod raw;

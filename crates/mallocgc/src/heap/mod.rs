@@ -2,15 +2,15 @@
 //!
 //! Who is alive is decided above, in `collect`.
 
-pub mod cache;
-pub mod central;
-pub mod error;
-pub mod large;
-pub mod layouts;
 pub mod meta;
-pub mod object;
 pub mod pages;
-pub mod space;
+pub mod error;
 pub mod span;
 pub mod span_class;
+pub mod layouts;
+pub mod central;
+pub mod space;
 pub mod sweep;
+pub mod cache;
+pub mod large;
+pub mod object;

@@ -13,11 +13,11 @@
 
 #![forbid(unsafe_code)]
 
-mod bits;
-mod encoding;
 mod error;
-mod program;
 mod trace;
+mod bits;
+mod program;
+mod encoding;
 mod type_layout;
 
 pub use encoding::{Chunks, Encoding, PointerWords, UNROLLED_WORDS_MAX};

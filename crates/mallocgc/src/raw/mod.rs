@@ -1,10 +1,10 @@
 //! The interface for authors of runtimes.
 
 pub mod config;
-pub mod heap;
 pub mod layout;
-pub mod mutator;
 pub mod root;
+pub mod mutator;
+pub mod heap;
 
 pub use crate::heap::error::AllocError;
 pub use crate::layout::{LayoutError, TypeLayout};
@@ -12,5 +12,5 @@ pub use crate::world::roots::{RangeKind, RootVisitor};
 pub use config::Config;
 pub use heap::{Force, GcError, Heap, HeapError, ObjectInfo};
 pub use layout::Layout;
-pub use mutator::{AllocFlags, Mutator};
+pub use mutator::{AllocClass, AllocFlags, Mutator};
 pub use root::Root;
