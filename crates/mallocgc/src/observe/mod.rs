@@ -9,7 +9,7 @@
 //! that recording neither allocates nor takes a lock a mutator could hold.
 //!
 //! Order of the files, each using only those above it: `histogram`,
-//! `cycle_record`, `gctrace`, `stats`, `sample`, `profile`.
+//! `cycle_record`, `gctrace`, `stats`, `sample`, `profile`, `symbol`, `pprof`.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,10 @@ pub mod stats;
 pub mod sample;
 
 pub mod profile;
+
+mod symbol;
+
+pub mod pprof;
 
 pub use cycle_record::{CycleRecord, Pause, PauseRing};
 pub use gctrace::{SizeClassSpans, SpanStatistics, TraceLine};

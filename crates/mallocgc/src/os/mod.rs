@@ -1,5 +1,7 @@
 //! The operating system: memory, threads, clock. The only user of `libc`.
 
+pub mod backtrace;
+
 use crate::base::Address;
 
 /// Writes to standard error, ignoring failure: there is nobody to tell.
