@@ -1,8 +1,65 @@
-//! The operating system: memory, threads, clock. The only user of `libc`.
+//! The operating system: memory, threads, clocks, fences. The only user of `libc`.
+//!
+//! Every call that the system may refuse passes [`fault`] first, so that a test
+//! can refuse it in the system's place. What cannot be refused (releasing
+//! memory, reading a clock) returns no error.
+//!
+//! Nothing here keeps state of a heap. The process-wide state is what the
+//! system itself keeps per process: the registration for fences and, in tests,
+//! the injected faults.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("mallocgc supports Linux; `os` is the layer to port");
 
 pub mod backtrace;
+pub mod census;
+pub mod clock;
+pub mod fault;
+pub mod fence;
+pub mod memory;
+pub mod zero;
 
-use crate::base::Address;
+pub use clock::{now_nanos, process_cpu_nanos, thread_cpu_nanos, wall_clock_nanos};
+pub use fence::{heavy_fence, light_fence};
+pub use memory::{
+    HugePages, Reservation, page_size, physical_memory_bytes, prefetch, resident_bytes,
+};
+pub use zero::{zero, zero_streaming};
+
+use std::thread::JoinHandle;
+
+/// A call that the system refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OsError {
+    /// The name of the system call.
+    pub call: &'static str,
+    /// The system's error number.
+    pub errno: i32,
+}
+
+impl OsError {
+    /// The error that the last failed call of this thread left behind.
+    fn last(call: &'static str) -> OsError {
+        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        OsError { call, errno }
+    }
+}
+
+impl core::fmt::Display for OsError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let what = match self.errno {
+            libc::ENOMEM => "out of memory",
+            libc::EAGAIN => "resource exhausted",
+            libc::EINVAL => "invalid argument",
+            libc::EPERM | libc::EACCES => "not permitted",
+            libc::ENOSYS => "not supported",
+            _ => "refused",
+        };
+        write!(f, "{}: {what} (errno {})", self.call, self.errno)
+    }
+}
+
+impl core::error::Error for OsError {}
 
 /// Writes to standard error, ignoring failure: there is nobody to tell.
 pub fn write_stderr(bytes: &[u8]) {
@@ -10,141 +67,80 @@ pub fn write_stderr(bytes: &[u8]) {
     unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OsError {
-    pub call: &'static str,
-    pub errno: i32,
+/// Starts a thread. Its name is cut to the system's 15 bytes.
+///
+/// # Errors
+///
+/// When the system has no more threads (`EAGAIN`).
+pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OsError> {
+    fault::check("clone", libc::EAGAIN)?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(f).map_err(|error| OsError {
+        call: "clone",
+        errno: error.raw_os_error().unwrap_or(libc::EAGAIN),
+    })
 }
-impl core::fmt::Display for OsError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{} {}", self.call, self.errno)
-    }
-}
-impl std::error::Error for OsError {}
-#[derive(Debug)]
-pub struct Reservation {
-    base: Address,
-    bytes: usize,
-    map: usize,
-    map_bytes: usize,
-}
-pub enum HugePages {
-    Prefer,
-    Avoid,
-}
-fn err(call: &'static str) -> OsError {
-    OsError { call, errno: std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
-}
-impl Reservation {
-    pub fn reserve(bytes: usize, align: usize) -> Result<Reservation, OsError> {
-        let map_bytes = bytes + align;
-        let p = unsafe {
-            libc::mmap(
-                core::ptr::null_mut(),
-                map_bytes,
-                libc::PROT_NONE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if p == libc::MAP_FAILED {
-            return Err(err("mmap"));
-        }
-        let map = p.expose_provenance();
-        Ok(Reservation {
-            base: Address::new((map + align - 1) & !(align - 1)),
-            bytes,
-            map,
-            map_bytes,
-        })
-    }
-    pub fn base(&self) -> Address {
-        self.base
-    }
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-    pub fn commit(&self, offset: usize, bytes: usize) -> Result<(), OsError> {
-        if unsafe {
-            libc::mprotect(
-                self.base.add(offset).as_ptr(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-            )
-        } != 0
-        {
-            return Err(err("mprotect"));
-        }
-        Ok(())
-    }
-    pub fn decommit(&self, offset: usize, bytes: usize) -> Result<(), OsError> {
-        if unsafe { libc::madvise(self.base.add(offset).as_ptr(), bytes, libc::MADV_DONTNEED) } != 0
-        {
-            return Err(err("madvise"));
-        }
-        Ok(())
-    }
-    pub fn advise_huge(&self, offset: usize, bytes: usize, _: HugePages) {
-        unsafe { libc::madvise(self.base.add(offset).as_ptr(), bytes, libc::MADV_HUGEPAGE) };
-    }
-}
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        unsafe { libc::munmap(core::ptr::with_exposed_provenance_mut(self.map), self.map_bytes) };
-    }
-}
-fn clock(id: libc::clockid_t) -> u64 {
-    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    unsafe { libc::clock_gettime(id, &mut t) };
-    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
-}
-pub fn now_nanos() -> u64 {
-    clock(libc::CLOCK_MONOTONIC)
-}
-pub fn thread_cpu_nanos() -> u64 {
-    clock(libc::CLOCK_THREAD_CPUTIME_ID)
-}
-pub fn process_cpu_nanos() -> u64 {
-    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
-}
-pub fn wall_clock_nanos() -> u64 {
-    clock(libc::CLOCK_REALTIME)
-}
+
+/// The system's number of the calling thread; a system call each time.
 pub fn thread_id() -> u32 {
-    unsafe { libc::gettid() as u32 }
+    // SAFETY: takes no argument and cannot fail.
+    let id = unsafe { libc::gettid() };
+    id as u32
 }
-pub fn random_seed() -> u64 {
-    now_nanos()
-}
+
+/// Processors this process may use at once, one at least: affinity mask and
+/// control-group quota count. Reads files; ask once.
 pub fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get())
+    std::thread::available_parallelism().map_or(1, core::num::NonZero::get)
 }
-pub fn physical_memory_bytes() -> usize {
-    unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) as usize * 4096 }
-}
-pub fn spawn(
-    name: &str,
-    f: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>, OsError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(f)
-        .map_err(|e| OsError { call: "clone", errno: e.raw_os_error().unwrap_or(0) })
-}
-#[inline(always)]
-pub fn light_fence() {
-    crate::base::sync::fence(crate::base::sync::Ordering::SeqCst)
-}
-pub fn heavy_fence() {
-    crate::base::sync::fence(crate::base::sync::Ordering::SeqCst)
-}
-#[inline(always)]
-pub fn prefetch(address: Address) {
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.as_ptr())
+
+/// A number that differs from call to call and from process to process.
+pub fn random_seed() -> u64 {
+    let mut seed = 0u64;
+    let refused = fault::check("getrandom", libc::ENOSYS).is_err() || {
+        // SAFETY: the pointer and the length describe `seed`.
+        let filled = unsafe {
+            libc::getrandom((&raw mut seed).cast(), size_of::<u64>(), libc::GRND_NONBLOCK)
+        };
+        filled != size_of::<u64>() as isize
+    };
+    if refused {
+        // Good enough to spread samples and hash tables; spread the clock's low bits.
+        let mixed = now_nanos() ^ (u64::from(thread_id()) << 40) ^ (&raw const seed).addr() as u64;
+        seed = (mixed ^ (mixed >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
+    seed
 }
-pub unsafe fn zero_streaming(at: *mut u8, bytes: usize) {
-    unsafe { core::ptr::write_bytes(at, 0, bytes) }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_differ_even_when_the_system_gives_none() {
+        assert_ne!(random_seed(), random_seed());
+        let guard = fault::fail_nth(1);
+        let without = random_seed();
+        assert_eq!(guard.failed(), 1);
+        drop(guard);
+        assert_ne!(without, random_seed());
+    }
+
+    #[test]
+    fn spawn_runs_under_its_name_and_reports_refusal() {
+        let thread = spawn("mallocgc-test", || {
+            assert_eq!(std::thread::current().name(), Some("mallocgc-test"));
+            assert_ne!(thread_id(), 0);
+        });
+        thread.unwrap().join().unwrap();
+
+        let _guard = fault::fail_nth(1);
+        let error = spawn("mallocgc-test", || ()).unwrap_err();
+        assert_eq!(error, OsError { call: "clone", errno: libc::EAGAIN });
+        assert_eq!(error.to_string(), "clone: resource exhausted (errno 11)");
+    }
+
+    #[test]
+    fn there_is_a_processor() {
+        assert!(processors() >= 1);
+    }
 }
