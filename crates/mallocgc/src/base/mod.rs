@@ -6,6 +6,7 @@ pub mod fatal;
 pub mod random;
 pub mod size_class;
 pub mod sync;
+pub mod once;
 
 pub use address::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
 pub use size_class::{MAX_SMALL_SIZE, SIZE_CLASSES, SizeClass, TINY_SIZE, round_up_size};

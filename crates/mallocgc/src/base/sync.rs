@@ -1,17 +1,44 @@
 //! Atomics and locks, so that loom can replace them, and the ranks of locks.
 //!
 //! A thread takes locks in rising rank only; debug builds check it.
+//!
+//! Types with a loom model, which are small and stand alone, take their atomics
+//! from [`model`]: under `--cfg loom` those are loom's. All others stay as they are
+//! there, because they lie in zeroed memory, in statics, or in records whose size
+//! matters; such a build compiles everything and runs the models only.
 
-#[cfg(not(loom))]
 pub use core::sync::atomic::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
     Ordering, compiler_fence, fence,
 };
-#[cfg(loom)]
-pub use loom::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering, fence,
-};
+
+/// Atomics that loom replaces, and how to wait for another thread under it.
+pub mod model {
+    #[cfg(not(loom))]
+    pub use core::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence,
+    };
+    #[cfg(loom)]
+    pub use loom::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence,
+    };
+
+    /// Waits a little for another thread, longer at each `attempt`.
+    pub fn pause(attempt: u32) {
+        #[cfg(loom)]
+        {
+            let _ = attempt;
+            loom::thread::yield_now();
+        }
+        #[cfg(not(loom))]
+        match attempt {
+            // A cache line takes some 100 ns to come over; a pause some 10 to 40.
+            0..6 => (0..1u32 << attempt).for_each(|_| core::hint::spin_loop()),
+            6..64 => std::thread::yield_now(),
+            _ => std::thread::sleep(std::time::Duration::from_micros(100)),
+        }
+    }
+}
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
