@@ -9,31 +9,27 @@
 //! that recording neither allocates nor takes a lock a mutator could hold.
 //!
 //! Order of the files, each using only those above it: `histogram`,
-//! `cycle_record`, `gctrace`, `stats`, `sample`, `profile`, `symbol`, `pprof`.
+//! `cycle_record`, `gctrace`, `stats`, `sample`, `profile`, `symbol`, `pprof`,
+//! `events`.
 
 #![forbid(unsafe_code)]
 
 pub mod histogram;
-
 pub mod cycle_record;
-
 pub mod gctrace;
-
 pub mod stats;
-
 pub mod sample;
-
 pub mod profile;
-
 mod symbol;
-
 pub mod pprof;
+pub mod events;
 
 pub use cycle_record::{CycleRecord, Pause, PauseRing};
+pub use events::{Event, EventPrinter, EventSink, Imbalance, Listener, LiveObjects};
 pub use gctrace::{SizeClassSpans, SpanStatistics, TraceLine};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use profile::{
     BucketId, Profile, ProfileConfig, ProfileRecord, ProfileSnapshot, ProfileValues,
 };
-pub use sample::{Countdown, Sampler, unskew};
+pub use sample::unskew;
 pub use stats::{BySize, Invariant, MemStats, SizeStats, StatsError};

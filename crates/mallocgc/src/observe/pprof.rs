@@ -20,21 +20,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::os::backtrace::{Mapping, executable_mappings};
 
 use super::profile::{ProfileSnapshot, ProfileValues};
-use super::symbol::{self, Symbol};
+use super::symbol::{self, Symbol, Symbols};
 
 /// Function that samples without a stack are shown in.
 const OTHER_STACKS: &str = "mallocgc: other stacks (table of the profile is full)";
-
-/// Parts of this library that lie between a program and its memory.
-const OWN_MODULES: [&str; 7] = ["os", "heap", "world", "collect", "observe", "raw", "typed"];
-
-/// Crates whose functions call back and forth between this library's.
-const BETWEEN: [&str; 3] = ["core", "alloc", "std"];
 
 /// Numbers of the fields of `perftools.profiles.Profile` and its parts.
 mod field {
@@ -106,7 +100,7 @@ impl ProfileSnapshot {
     pub fn write_pprof(&self, out: &mut dyn io::Write) -> io::Result<()> {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let time_nanos = since_1970.map_or(0, |time| time.as_nanos() as u64);
-        let bytes = encode(self, &executable_mappings(), time_nanos, &mut symbol::resolve);
+        let bytes = encode(self, &executable_mappings(), time_nanos, Symbols::new());
         compress(&bytes, out)
     }
 }
@@ -128,17 +122,16 @@ fn encode(
     snapshot: &ProfileSnapshot,
     mappings: &[Mapping],
     time_nanos: u64,
-    resolve: &mut dyn FnMut(usize) -> Vec<Symbol>,
+    symbols: Symbols,
 ) -> Vec<u8> {
     let mut file = File {
         message: Message::default(),
         strings: Strings::default(),
         functions: HashMap::new(),
         locations: HashMap::new(),
-        symbols: HashMap::new(),
         symbolised: vec![false; mappings.len()],
         mappings,
-        resolve,
+        symbols,
     };
     file.strings.number(""); // string 0 is the empty one, by the format
     file.value_type(field::profile::SAMPLE_TYPE, "alloc_objects", "count");
@@ -170,12 +163,10 @@ struct File<'a> {
     /// Numbers of locations by return address (0 stands for [`OTHER_STACKS`])
     /// and how many of its innermost functions are left out.
     locations: HashMap<(usize, usize), u64>,
-    /// What is known about return addresses.
-    symbols: HashMap<usize, Rc<[Symbol]>>,
     mappings: &'a [Mapping],
     /// Whether some address of the mapping was resolved.
     symbolised: Vec<bool>,
-    resolve: &'a mut dyn FnMut(usize) -> Vec<Symbol>,
+    symbols: Symbols,
 }
 
 impl File<'_> {
@@ -189,10 +180,7 @@ impl File<'_> {
     fn sample(&mut self, stack: Option<&[usize]>, size: u64, values: ProfileValues) {
         let mut message = Message::default();
         let stack = stack.unwrap_or(&[0]);
-        let (mut frames, mut functions) = self.own_frames(stack);
-        if frames == stack.len() {
-            (frames, functions) = (0, 0); // nothing else is there: show all
-        }
+        let (frames, mut functions) = self.symbols.own_frames(stack);
         let mut locations = Vec::with_capacity(stack.len() - frames);
         for &frame in &stack[frames..] {
             locations.push(self.location(frame, functions));
@@ -209,32 +197,6 @@ impl File<'_> {
         self.message.message(field::profile::SAMPLE, message);
     }
 
-    /// How many innermost frames of `stack` are this library's, and how many
-    /// innermost functions of the frame after them, inlined there.
-    fn own_frames(&mut self, stack: &[usize]) -> (usize, usize) {
-        let mut own = (0, 0);
-        for (frame, &return_address) in stack.iter().enumerate() {
-            let symbols = self.symbols(return_address);
-            for (function, symbol) in symbols.iter().enumerate() {
-                match origin(&symbol.name) {
-                    Origin::Own if function + 1 == symbols.len() => own = (frame + 1, 0),
-                    Origin::Own => own = (frame, function + 1),
-                    Origin::Between => {}
-                    Origin::Program => return own,
-                }
-            }
-            if symbols.is_empty() {
-                return own;
-            }
-        }
-        own
-    }
-
-    fn symbols(&mut self, return_address: usize) -> Rc<[Symbol]> {
-        let symbols = self.symbols.entry(return_address);
-        symbols.or_insert_with(|| (self.resolve)(return_address).into()).clone()
-    }
-
     /// The number of the location of a return address, without its `skip`
     /// innermost functions; writes it when it is new.
     fn location(&mut self, return_address: usize, skip: usize) -> u64 {
@@ -246,11 +208,10 @@ impl File<'_> {
         let mut message = Message::default();
         message.number(field::location::ID, id);
         let symbols = if return_address == 0 {
-            let (name, linker_name) = (OTHER_STACKS.to_owned(), String::new());
-            Rc::new([Symbol { name, linker_name, file: String::new(), line: 0 }])
+            Arc::new([Symbol::unplaced(OTHER_STACKS)])
         } else {
             let address = symbol::call_address(return_address) as u64;
-            let symbols = self.symbols(return_address);
+            let symbols = self.symbols.of(return_address);
             let inside = |mapping: &Mapping| (mapping.start..mapping.limit).contains(&address);
             if let Some(index) = self.mappings.iter().position(inside) {
                 self.symbolised[index] |= !symbols.is_empty();
@@ -303,31 +264,6 @@ impl File<'_> {
             }
             self.message.message(field::profile::MAPPING, message);
         }
-    }
-}
-
-/// Whose code a function is.
-#[derive(PartialEq, Eq, Debug)]
-enum Origin {
-    /// This library's.
-    Own,
-    /// The standard library's.
-    Between,
-    /// Anybody else's.
-    Program,
-}
-
-/// Tells by a function's name, such as `<core::…::Iter as …>::next`, whose it is.
-fn origin(name: &str) -> Origin {
-    let path = name.trim_start_matches(['<', '&']);
-    let (krate, rest) = path.split_once("::").unwrap_or((path, ""));
-    let module = rest.split("::").next().unwrap_or_default();
-    if krate == "mallocgc" && OWN_MODULES.contains(&module) && !rest.contains("::tests::") {
-        Origin::Own
-    } else if BETWEEN.contains(&krate) {
-        Origin::Between
-    } else {
-        Origin::Program
     }
 }
 
@@ -516,7 +452,7 @@ mod tests {
             path: path.into(),
         };
         let mappings = [mapping(0x100, "/bin/program"), mapping(0x300, "/lib/other.so")];
-        let bytes = encode(&snapshot, &mappings, 77, &mut imagined);
+        let bytes = encode(&snapshot, &mappings, 77, Symbols::from_resolver(imagined));
         let profile = Decoded::new(&bytes);
         let strings = profile.strings();
         let text = |number: u64| strings[number as usize].as_str();
@@ -583,55 +519,31 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_this_library_are_left_out_at_the_inner_end() {
-        let names = |return_address: usize| -> &[&str] {
-            match return_address {
+    fn frames_of_this_library_are_left_out() {
+        let resolve = |return_address: usize| {
+            let names: &[&str] = match return_address {
                 1 => &["mallocgc::os::backtrace::capture"],
-                2 => &["core::ops::function::FnOnce::call_once"],
-                3 => &["<mallocgc::raw::Mutator>::mallocgc_slow"],
-                4 => &["<mallocgc::raw::Mutator>::mallocgc", "program::work"],
-                5 => &["mallocgc::raw::Mutator::blocking"],
-                6 => &["program::main"],
-                7 => &["mallocgc::observe::pprof::tests::this"],
-                _ => &[],
-            }
-        };
-        let mut resolve = |return_address: usize| {
-            let symbol = |name: &&str| Symbol {
-                name: name.to_string(),
-                linker_name: String::new(),
-                file: String::new(),
-                line: 0,
+                2 => &["mallocgc::raw::mutator::Mutator::mallocgc", "program::work"],
+                _ => &["program::main"],
             };
-            names(return_address).iter().map(symbol).collect()
+            names.iter().map(|name| Symbol::unplaced(name)).collect()
         };
-        let mut shown = |stack: &[usize]| {
-            let snapshot =
-                ProfileSnapshot { rate: 1, records: vec![record(Some(stack), 1, 16, 0)] };
-            let profile = Decoded::new(&encode(&snapshot, &[], 0, &mut resolve));
-            let strings = profile.strings();
-            let functions = profile.messages(field::profile::FUNCTION);
+        let snapshot = ProfileSnapshot {
+            rate: 1,
+            records: vec![record(Some(&[1, 2, 3]), 1, 16, 0), record(Some(&[3, 2]), 1, 16, 0)],
+        };
+        let profile = Decoded::new(&encode(&snapshot, &[], 0, Symbols::from_resolver(resolve)));
+        let lines = |id: &u64| {
             let locations = profile.messages(field::profile::LOCATION);
-            let mut shown = Vec::new();
-            for id in profile.messages(field::profile::SAMPLE)[0].packed(field::sample::LOCATION_ID)
-            {
-                for line in locations[id as usize - 1].messages(field::location::LINE) {
-                    let function = &functions[line.number(1) as usize - 1];
-                    shown.push(strings[function.number(2) as usize].clone());
-                }
-            }
-            shown
+            locations[*id as usize - 1].messages(field::location::LINE).len()
         };
-        // User code inside `blocking` stays, and so does `blocking` itself.
-        assert_eq!(
-            shown(&[1, 2, 3, 4, 5, 6]),
-            ["program::work", "mallocgc::raw::Mutator::blocking", "program::main"]
-        );
-        assert_eq!(shown(&[1, 2, 3, 6]), ["program::main"]);
-        assert_eq!(shown(&[2, 6]), ["core::ops::function::FnOnce::call_once", "program::main"]);
-        assert_eq!(shown(&[1, 7]), ["mallocgc::observe::pprof::tests::this"]);
-        assert_eq!(shown(&[1, 3]).len(), 2, "a stack is never empty");
-        assert_eq!(shown(&[99, 1, 6]).len(), 2, "unknown functions are kept");
+        let samples = profile.messages(field::profile::SAMPLE);
+        let lines: Vec<Vec<_>> = samples
+            .iter()
+            .map(|sample| sample.packed(field::sample::LOCATION_ID).iter().map(lines).collect())
+            .collect();
+        // Address 2 is without its inlined part at the inner end, and with it elsewhere.
+        assert_eq!(lines, [[1, 1], [1, 2]]);
     }
 
     #[test]

@@ -487,8 +487,8 @@ impl ProfileSnapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{Countdown, Sampler};
     use super::*;
+    use crate::base::random::Random;
     use std::collections::BTreeMap;
 
     fn small(max_buckets: u32) -> Profile {
@@ -558,12 +558,12 @@ mod tests {
     fn in_use_agrees_with_the_live_objects() {
         for seed in 1..30u64 {
             let profile = small(if seed % 2 == 0 { 1000 } else { 3 });
-            let mut sampler = Sampler::new(seed, 1000); // its gaps are the random numbers
+            let mut random = Random::new(seed);
             let mut live: Vec<(BucketId, usize)> = Vec::new();
             let mut dead: Vec<(BucketId, usize)> = Vec::new();
             let mut allocated = BTreeMap::<usize, u64>::new();
             for _ in 0..300 {
-                match sampler.next_gap() % 8 {
+                match random.below(8) {
                     0 => {
                         profile.begin_cycle();
                         profile.publish();
@@ -575,12 +575,12 @@ mod tests {
                         }
                     }
                     1 | 2 if !live.is_empty() => {
-                        let index = sampler.next_gap() as usize % live.len();
+                        let index = random.below(live.len() as u64) as usize;
                         dead.push(live.swap_remove(index));
                     }
                     _ => {
-                        let size = 16 << (sampler.next_gap() % 6);
-                        let stack = [sampler.next_gap() as usize % 5, 7];
+                        let size = 16 << random.below(6);
+                        let stack = [random.below(5) as usize, 7];
                         live.push((profile.record_alloc(&stack, size), size));
                         *allocated.entry(size).or_default() += 1;
                     }
@@ -660,13 +660,16 @@ mod tests {
     fn sampling_and_unskewing_estimate_the_program() {
         let rate = 16 << 10;
         let profile = small(100);
-        let mut sampler = Sampler::new(11, rate);
-        let mut countdown = Countdown::new(&mut sampler);
+        let mut random = Random::new(11);
+        let mut gap = random.exponential(rate);
         let sizes = [(1usize, 1024usize), (2, 512), (3, 16 << 10)];
         for _ in 0..100_000 {
             for (stack, size) in sizes {
-                if countdown.samples(size as u64, &mut sampler) {
+                if gap < size as u64 {
                     profile.record_alloc(&[stack], size);
+                    gap = random.exponential(rate);
+                } else {
+                    gap -= size as u64;
                 }
             }
         }
