@@ -24,7 +24,9 @@ fn check(p: *mut u8) -> u64 {
 }
 fn main() {
     let n: u32 = std::env::args().nth(1).map_or(16, |s| s.parse().unwrap());
-    let heap = Heap::new(Config::default()).unwrap();
+    let mut config = Config::default();
+    config.trace_level = std::env::var("TRACE").map_or(0, |s| s.parse().unwrap());
+    let heap = Heap::new(config).unwrap();
     let m = heap.attach().unwrap();
     let pair = heap.layout(&TypeLayout::mask(2, 3)).unwrap();
     let c = m.alloc_class(16, pair).unwrap();

@@ -141,6 +141,8 @@ pub struct CycleReport {
     pub workers: u64,
     /// Spans in use.
     pub spans: u64,
+    /// References read from roots.
+    pub roots: u64,
     /// The mark stack overflowed this often.
     pub overflows: u64,
 }
@@ -270,6 +272,7 @@ impl<'c> Marking<'c> {
             let _inside = callback::enter();
             self.visit_roots(&mut marker, extensions);
         }
+        report.roots = marker.visited_roots;
         let rooted = os::now_nanos();
         report.roots_nanos = rooted - begin;
         let mut total = self.drain(&mut marker);
@@ -299,6 +302,7 @@ impl<'c> Marking<'c> {
     ) {
         let mut sink = Sink(marker);
         self.stopped.for_each_mutator(|mutator| {
+            sink.0.visited_roots += mutator.roots.len() as u64;
             mutator.roots.for_each(|value| sink.0.visit(value));
             // SAFETY: the world is stopped, so the mutator's thread does not
             // touch its callback.
@@ -345,10 +349,12 @@ struct Sink<'m, 's, const SHARED: bool>(&'m mut Marker<'s, SHARED>);
 
 impl<const SHARED: bool> RootSink for Sink<'_, '_, SHARED> {
     fn reference(&mut self, value: usize) {
+        self.0.visited_roots += 1;
         self.0.visit(value);
     }
 
     fn ambiguous(&mut self, value: usize) {
+        self.0.visited_roots += 1;
         self.0.visit_ambiguous(value);
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     marks: NonNull<AtomicU64>,
     stack: Stack<'s>,
     pub(crate) marked: Marked,
+    /// Words of roots, for the trace.
+    pub(crate) visited_roots: u64,
     space: &'s Space,
     shared: &'s SharedWork,
 }
@@ -70,6 +72,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             marks: space.mark_table(),
             stack: Stack::new(shared),
             marked: Marked::default(),
+            visited_roots: 0,
             space,
             shared,
         }

@@ -102,7 +102,7 @@ pub struct Cache {
     cursors: NonNull<Cursor>,
     _memory: Reservation,
     /// First class of the list of used cursors, plus one.
-    listed: Cell<u32>,
+    listed: AtomicU32,
     tiny_next: Cell<usize>,
     tiny_left: Cell<usize>,
     /// Tiny objects that shared a block: the hit path only counts.
@@ -159,7 +159,7 @@ impl Cache {
         Ok(Cache {
             cursors,
             _memory: memory,
-            listed: Cell::new(0),
+            listed: AtomicU32::new(0),
             tiny_next: Cell::new(0),
             tiny_left: Cell::new(0),
             tiny_hits: AtomicU64::new(0),
@@ -286,8 +286,8 @@ impl Cache {
     fn list(&self, class: SpanClassId, cursor: &Cursor) {
         let info_free = cursor.cell_bytes.load(Relaxed) == 0;
         debug_assert!(info_free || cursor.span.load(Relaxed) == 0);
-        cursor.listed_next.store(self.listed.get(), Relaxed);
-        self.listed.set(class.index() as u32 + 1);
+        cursor.listed_next.store(self.listed.load(Relaxed), Relaxed);
+        self.listed.store(class.index() as u32 + 1, Relaxed);
         cursor.set(LISTED, true);
     }
 
@@ -400,7 +400,7 @@ impl Cache {
     /// a boundary, or by the collector while the owner is stopped.
     pub(crate) fn flush(&self, space: &Space) {
         self.tiny_left.set(0);
-        let mut at = self.listed.replace(0);
+        let mut at = self.listed.swap(0, Relaxed);
         while at != 0 {
             let cursor = self.cursor(SpanClassId::new((at - 1) as u16));
             self.release(space, cursor);
@@ -409,9 +409,25 @@ impl Cache {
         }
     }
 
-    /// What the mutator has allocated, exact but for the cells of chunks open
-    /// this moment, which are subtracted as far as they can be seen.
-    pub(crate) fn counts(&self) -> CacheCounts {
+    /// What the mutator has allocated: the cells of its chunks, less those
+    /// still to be handed out. Exact while the mutator allocates nothing.
+    pub(crate) fn counts(&self, space: &Space) -> CacheCounts {
+        let mut counts = self.chunk_counts();
+        let mut at = self.listed.load(Relaxed);
+        while at != 0 {
+            let class = SpanClassId::new((at - 1) as u16);
+            let cursor = self.cursor(class);
+            let open = cursor.limit_address().saturating_sub(cursor.next_address());
+            let size = space.class_info(class).size;
+            let cells = (open / size.cell_size()) as u64;
+            let count = &mut counts.cells[size.index()];
+            *count = count.saturating_sub(cells);
+            at = cursor.listed_next.load(Relaxed);
+        }
+        counts
+    }
+
+    fn chunk_counts(&self) -> CacheCounts {
         let mut counts = CacheCounts::default();
         for (count, taken) in counts.cells.iter_mut().zip(&self.taken) {
             // Relaxed here and below: counts, each complete in itself.
@@ -422,25 +438,9 @@ impl Cache {
         counts
     }
 
-    /// Cells in open chunks, by size class. Called by the owner, or while it
-    /// is stopped.
-    pub(crate) fn open_cells(&self, space: &Space, mut visit: impl FnMut(usize, u64)) {
-        let mut at = self.listed.get();
-        while at != 0 {
-            let class = SpanClassId::new((at - 1) as u16);
-            let cursor = self.cursor(class);
-            let open = cursor.limit.load(Relaxed) - cursor.next.load(Relaxed);
-            if open != 0 {
-                let size = space.class_info(class).size;
-                visit(size.index(), (open / size.cell_size()) as u64);
-            }
-            at = cursor.listed_next.load(Relaxed);
-        }
-    }
-
     /// Takes over the counts of another cache's life when this one is reused.
     pub(crate) fn reset_counts(&self) -> CacheCounts {
-        let counts = self.counts();
+        let counts = self.chunk_counts();
         for taken in &self.taken {
             taken.store(0, Relaxed);
         }

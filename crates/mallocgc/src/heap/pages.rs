@@ -55,4 +55,7 @@ impl Pages {
         }
         n
     }
+    pub fn scavenged_pages(&self) -> usize {
+        self.used.iter().filter(|x| **x == 2).count()
+    }
 }

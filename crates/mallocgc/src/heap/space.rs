@@ -34,7 +34,7 @@ use crate::heap::pages::{PageRun, Pages};
 use crate::heap::span::{PageInfo, Shape, Span, SpanId, SpanPage};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
 use crate::layout::LayoutId;
-use crate::os::{self, HugePages, OsError, Reservation};
+use crate::os::{HugePages, OsError, Reservation};
 use Ordering::{Acquire, Relaxed, Release};
 use core::ptr::NonNull;
 
@@ -49,7 +49,7 @@ const GROWTH_MAX_PAGES: usize = (64 << 20) / PAGE_SIZE;
 const TABLE_STEP: usize = 64 << 10;
 /// The heap asks for huge pages from this size on: below it, the tail of a
 /// huge page would show in the resident size.
-const HUGE_PAGES_FROM_BYTES: usize = 32 << 20;
+const HUGE_PAGES_FROM_BYTES: usize = 0;
 
 /// One table in the reservation.
 #[derive(Debug)]
@@ -737,11 +737,35 @@ impl Space {
         self.central(class).pop(self)
     }
 
-    /// Resets the marks' prefetch target: the first line of an object.
-    #[inline]
-    pub(crate) fn prefetch(&self, address: Address) {
-        os::prefetch(address);
+    /// Bytes of free pages that are not in memory.
+    pub(crate) fn released_bytes(&self) -> u64 {
+        (self.with_pages(|pages, _| pages.scavenged_pages()) * PAGE_SIZE) as u64
     }
+
+    /// Bytes committed for tables.
+    pub(crate) fn table_bytes(&self) -> TableBytes {
+        let committed = |table: &Table| table.committed.load(Relaxed);
+        let tables = &self.tables;
+        TableBytes {
+            pages: committed(&tables.page_info) + committed(&tables.page_span),
+            bitmaps: committed(&tables.bitmaps[0]) + committed(&tables.bitmaps[1]),
+            spans: committed(&tables.spans)
+                + committed(&tables.infos)
+                + committed(&tables.centrals)
+                + committed(&tables.layouts),
+            span_record: size_of::<Span>(),
+        }
+    }
+}
+
+/// Bytes committed for tables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableBytes {
+    pub(crate) pages: usize,
+    pub(crate) bitmaps: usize,
+    pub(crate) spans: usize,
+    /// Bytes of one span record.
+    pub(crate) span_record: usize,
 }
 
 #[inline]

@@ -17,6 +17,7 @@ use crate::raw::config::Config;
 use crate::raw::layout::{Layout, Layouts};
 use crate::raw::mutator::Mutator;
 use crate::raw::root::Root;
+use crate::raw::statistics::{Decided, History};
 use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
 use crate::world::roots::{RangeKind, RootVisitor, Roots};
@@ -100,6 +101,7 @@ pub(crate) struct Inner {
     /// A cycle was given up; the next attempt waits until this time.
     retry_nanos: AtomicU64,
     pub(crate) zero_base: Address,
+    pub(crate) history: History,
     pub(crate) space: Space,
 }
 
@@ -178,6 +180,7 @@ impl Heap {
             forced_cycles: AtomicU64::new(0),
             retry_nanos: AtomicU64::new(0),
             zero_base,
+            history: History::new(),
             space,
         };
         let owner = Owner { inner: Arc::new(inner), quit: AtomicBool::new(false) };
@@ -218,6 +221,7 @@ impl Heap {
     /// The object that an address points at or into, if it is in this heap
     /// and allocated. Any number may be asked about.
     pub fn find_object(&self, address: Address) -> Option<ObjectInfo> {
+        self.inner().history.lookups.fetch_add(1, Relaxed);
         let found: Found = self.inner().space.find_object(address)?;
         Some(ObjectInfo { base: found.object, bytes: found.bytes })
     }
@@ -327,9 +331,11 @@ impl Inner {
         let mut extensions = CycleExtensions { inner: self };
         match self.collector.run(self.parts(), own, request, &mut extensions) {
             Ok(report) => {
-                if force != Force::IfNeeded {
+                let forced = force != Force::IfNeeded;
+                if forced {
                     self.forced_cycles.fetch_add(1, Relaxed);
                 }
+                self.record_cycle(&report, forced, Decided::default());
                 Ok(Some(report))
             }
             Err(error) => {

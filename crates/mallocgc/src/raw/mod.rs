@@ -5,6 +5,7 @@ pub mod layout;
 pub mod root;
 pub mod mutator;
 pub mod heap;
+mod statistics;
 
 pub use crate::heap::error::AllocError;
 pub use crate::layout::{LayoutError, TypeLayout};

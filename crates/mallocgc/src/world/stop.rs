@@ -271,12 +271,11 @@ impl World {
         self.mutators.lock().attached
     }
 
-    /// What all mutators, present and past, have allocated. Cells of open
-    /// chunks count as allocated.
-    pub(crate) fn counts(&self) -> CacheCounts {
+    /// What all mutators, present and past, have allocated.
+    pub(crate) fn counts(&self, space: &Space) -> CacheCounts {
         let mutators = self.mutators.lock();
         let mut counts = mutators.retired;
-        for_each(&mutators, |record| counts.add(&record.cache.counts()));
+        for_each(&mutators, |record| counts.add(&record.cache.counts(space)));
         counts
     }
 }

@@ -1,0 +1,263 @@
+//! What a heap has done: statistics, the trace, the history of pauses.
+//!
+//! Statistics stop nobody. Counters that mutators keep are read while they
+//! run, so beside running mutators the fields are from slightly different
+//! moments; of a heap at rest they are exact.
+
+use crate::base::size_class::{SIZE_CLASSES, SizeClass};
+use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::collect::cycle::CycleReport;
+use crate::heap::meta::MetaStat;
+use crate::observe::{
+    CycleRecord, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing, SpanStatistics,
+};
+use crate::os;
+use crate::raw::heap::{Heap, Inner};
+
+/// What happened to the heap so far.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// When the heap was made, and the process's processor time then.
+    made_nanos: u64,
+    made_cpu_nanos: u64,
+    pauses: Lock<PauseRing>,
+    /// How long mutators stood, per cycle.
+    stopped: Histogram,
+    /// How long stopping them took, per cycle.
+    time_to_stop: Histogram,
+    gc_cpu_nanos: AtomicU64,
+    live_bytes: AtomicU64,
+    pub(crate) lookups: AtomicU64,
+}
+
+impl History {
+    pub(crate) fn new() -> History {
+        History {
+            made_nanos: os::now_nanos(),
+            made_cpu_nanos: os::process_cpu_nanos(),
+            pauses: Lock::new(Rank::Observe, PauseRing::default()),
+            stopped: Histogram::new(),
+            time_to_stop: Histogram::new(),
+            gc_cpu_nanos: AtomicU64::new(0),
+            live_bytes: AtomicU64::new(0),
+            lookups: AtomicU64::new(0),
+        }
+    }
+
+    fn cpu_fraction(&self) -> f64 {
+        let spent = os::process_cpu_nanos().saturating_sub(self.made_cpu_nanos);
+        let collecting = self.gc_cpu_nanos.load(Relaxed);
+        if spent == 0 { 0.0 } else { (collecting as f64 / spent as f64).min(1.0) }
+    }
+}
+
+/// What the end of marking decided about registered objects.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Decided {
+    pub(crate) finalizers_queued: u64,
+    pub(crate) cleanups_queued: u64,
+    pub(crate) weak_cleared: u64,
+}
+
+impl Inner {
+    /// Takes note of a cycle and prints its line.
+    pub(crate) fn record_cycle(&self, report: &CycleReport, forced: bool, decided: Decided) {
+        let history = &self.history;
+        history.gc_cpu_nanos.fetch_add(report.mark_cpu_nanos, Relaxed);
+        history.live_bytes.store(report.live_bytes, Relaxed);
+        history.stopped.record(report.pause_nanos);
+        history.time_to_stop.record(report.stop_nanos);
+        let pause = Pause { nanos: report.pause_nanos, end_nanos: os::wall_clock_nanos() };
+        history.pauses.lock().record(pause);
+        if self.config.trace_level == 0 {
+            return;
+        }
+        let record = CycleRecord {
+            number: report.number,
+            forced,
+            start_nanos: report.begin_nanos.saturating_sub(history.made_nanos),
+            finish_sweep_nanos: report.finish_sweep_nanos,
+            time_to_stop_nanos: report.stop_nanos,
+            mark_nanos: report.roots_nanos + report.mark_nanos,
+            finalize_nanos: report.decide_nanos,
+            stopped_nanos: report.pause_nanos,
+            eager_sweep_nanos: 0,
+            mark_cpu_nanos: report.mark_cpu_nanos,
+            gc_cpu_fraction: history.cpu_fraction(),
+            workers: report.workers as u32,
+            mutators: report.mutators as u32,
+            heap_start_bytes: report.heap_start_bytes,
+            heap_end_bytes: report.heap_start_bytes,
+            live_bytes: report.live_bytes,
+            trigger_bytes: report.trigger_bytes,
+            goal_bytes: report.trigger_bytes,
+            next_goal_bytes: report.goal_bytes,
+            spans_bytes: report.heap_inuse_bytes,
+            root_bytes: report.roots * 8,
+            marked_objects: report.live_objects,
+            spans: report.spans,
+            finalizers_queued: decided.finalizers_queued,
+            cleanups_queued: decided.cleanups_queued,
+            weak_cleared: decided.weak_cleared,
+        };
+        (self.config.log)(format_args!("{}", record.trace_line()));
+        if self.config.trace_level > 1 {
+            let mut lines = Lines(&self.config.log);
+            // The writer never fails.
+            let _ = self.span_statistics().write_trace(report.number, &mut lines);
+        }
+    }
+
+    /// Spans and cells by size class, counted over all spans.
+    pub(crate) fn span_statistics(&self) -> SpanStatistics {
+        let mut statistics = SpanStatistics::default();
+        let space = &self.space;
+        for number in 0..space.class_count() {
+            let class = crate::heap::span_class::SpanClassId::new(number as u16);
+            let info = space.class_info(class);
+            let sum = &mut statistics.classes[info.size.index()];
+            sum.cell_bytes = info.size.cell_size() as u64;
+            space.central(class).for_each(space, |_, span| {
+                sum.spans += 1;
+                sum.span_bytes += (span.pages() * crate::base::PAGE_SIZE) as u64;
+                sum.cells += span.cells() as u64;
+                let bits = space.survivor_bits(span);
+                let live: u32 = bits.iter().map(|word| word.load(Relaxed).count_ones()).sum();
+                sum.live_cells += u64::from(live);
+                sum.unswept_spans += u64::from(space.is_unswept(span));
+            });
+        }
+        statistics
+    }
+
+    /// The statistics of this moment.
+    pub(crate) fn stats(&self) -> MemStats {
+        let space = &self.space;
+        let counts = self.world.counts(space);
+        let mut stats = MemStats::default();
+        for index in 0..SIZE_CLASSES {
+            let size = SizeClass::new(index as u8).cell_size() as u64;
+            let entry = &mut stats.by_size[index];
+            entry.size = size;
+            entry.mallocs = counts.cells[index];
+            entry.frees = space.freed[index].load(Relaxed);
+            stats.mallocs += entry.mallocs;
+            stats.frees += entry.frees;
+            stats.total_alloc += entry.mallocs * size;
+            stats.total_freed += entry.frees * size;
+        }
+        stats.large_alloc = counts.large_bytes;
+        stats.large_freed = space.freed_large_bytes.load(Relaxed);
+        stats.total_alloc += stats.large_alloc;
+        stats.total_freed += stats.large_freed;
+        stats.heap_alloc = stats.total_alloc.saturating_sub(stats.total_freed);
+        stats.alloc = stats.heap_alloc;
+        stats.heap_objects = stats.mallocs.saturating_sub(stats.frees);
+        stats.tiny_allocs = counts.tiny_hits;
+        stats.mallocs += counts.tiny_hits;
+        stats.frees += counts.tiny_hits;
+        stats.lookups = self.history.lookups.load(Relaxed);
+        self.memory_stats(&mut stats);
+        self.cycle_stats(&mut stats);
+        stats
+    }
+
+    fn memory_stats(&self, stats: &mut MemStats) {
+        let space = &self.space;
+        let tables = space.table_bytes();
+        let meta = space.meta();
+        stats.heap_sys = space.committed_bytes() as u64;
+        stats.heap_inuse = space.used_bytes() as u64;
+        stats.heap_idle = stats.heap_sys.saturating_sub(stats.heap_inuse);
+        stats.heap_released = space.released_bytes().min(stats.heap_idle);
+        stats.span_sys = tables.spans as u64 + meta.bytes(MetaStat::Spans);
+        stats.span_inuse = (space.span_count.load(Relaxed) * tables.span_record) as u64;
+        stats.cache_sys = meta.bytes(MetaStat::Caches);
+        stats.cache_inuse = stats.cache_sys;
+        stats.bucket_hash_sys = meta.bytes(MetaStat::Profile);
+        stats.gc_sys = tables.bitmaps as u64
+            + meta.bytes(MetaStat::Marking)
+            + meta.bytes(MetaStat::Specials)
+            + meta.bytes(MetaStat::Layouts);
+        stats.other_sys = tables.pages as u64 + meta.bytes(MetaStat::Other);
+        stats.sys = stats.heap_sys
+            + stats.span_sys
+            + stats.cache_sys
+            + stats.bucket_hash_sys
+            + stats.gc_sys
+            + stats.other_sys;
+    }
+
+    fn cycle_stats(&self, stats: &mut MemStats) {
+        let history = &self.history;
+        let pauses = history.pauses.lock().clone();
+        let pacer = *self.pacer.lock();
+        let trigger = self.space.trigger_bytes.load(Relaxed);
+        stats.next_gc = trigger;
+        stats.trigger = trigger;
+        stats.last_gc = pauses.newest().map_or(0, |pause| pause.end_nanos);
+        stats.pause_total_nanos = pauses.total_nanos();
+        stats.num_gc = pauses.count();
+        stats.num_forced_gc = self.forced_cycles.load(Relaxed).min(stats.num_gc);
+        stats.pauses = pauses;
+        stats.gc_cpu_fraction = history.cpu_fraction();
+        stats.gc_cpu_nanos = history.gc_cpu_nanos.load(Relaxed);
+        stats.enable_gc = pacer.gc_percent.is_some();
+        stats.debug_gc = self.config.verify || self.config.clobber != 0;
+        stats.live_bytes = history.live_bytes.load(Relaxed);
+        stats.heap_limit = self.space.limit_bytes() as u64;
+        stats.mutators = self.world.attached() as u64;
+    }
+}
+
+/// Passes lines on to the log.
+struct Lines<'l>(&'l crate::raw::config::LogFn);
+
+impl core::fmt::Write for Lines<'_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let text = text.trim_end_matches('\n');
+        if !text.is_empty() {
+            (self.0)(format_args!("{text}"));
+        }
+        Ok(())
+    }
+}
+
+impl Heap {
+    /// The statistics of this moment. Stops nobody; exact when every mutator
+    /// is at a boundary.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let before = heap.stats();
+    /// mutator.mallocgc(100, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let after = heap.stats();
+    /// assert_eq!(after.mallocs - before.mallocs, 1);
+    /// assert_eq!(after.total_alloc - before.total_alloc, 112);
+    /// after.check()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> MemStats {
+        self.inner().stats()
+    }
+
+    /// How long mutators stood in each cycle, stopping included; nanoseconds.
+    pub fn pause_histogram(&self) -> HistogramSnapshot {
+        self.inner().history.stopped.snapshot()
+    }
+
+    /// How long stopping the mutators took in each cycle; nanoseconds.
+    pub fn time_to_stop_histogram(&self) -> HistogramSnapshot {
+        self.inner().history.time_to_stop.snapshot()
+    }
+
+    /// Spans and cells by size class: all swept or unswept spans that no
+    /// mutator holds.
+    pub fn span_statistics(&self) -> SpanStatistics {
+        self.inner().span_statistics()
+    }
+}
