@@ -18,7 +18,6 @@ pub type LogFn = Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>;
 /// # Ok::<(), mallocgc::raw::HeapError>(())
 /// ```
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct Config {
     /// Growth over live bytes, in percent, that starts a cycle. `None` turns
     /// automatic collection off. Default 100, as the origin's `GOGC`.
