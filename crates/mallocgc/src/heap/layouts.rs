@@ -5,12 +5,17 @@
 //! layout go to mixed spans, which many rare layouts share at the price of a
 //! header word an object.
 //!
+//! A program that is short enough is unrolled once, by the first of the threads
+//! that allocate an object of it; a longer one is walked in place.
+//!
 //! Protection: records are written once and published by their number; the
-//! class numbers in them are atomic, zero until the class exists.
+//! class numbers in them are atomic, zero until the class exists; the mask of a
+//! program is published through a [`OnceWord`].
 
-use crate::base::WORD_SIZE;
+use crate::base::once::{Claim, OnceWord};
 use crate::base::size_class::{SIZE_CLASSES, SizeClass};
 use crate::base::sync::{AtomicU16, AtomicUsize, Ordering};
+use crate::base::{Address, WORD_SIZE};
 use crate::heap::error::AllocError;
 use crate::heap::meta::MetaStat;
 use crate::heap::space::Space;
@@ -36,11 +41,14 @@ pub(crate) const MIXED_MAX: usize = 512;
 ///
 /// 1. `bits` are the encoding's stored bits, in memory that lives as long as
 ///    the heap.
+/// 2. `unrolled`, once made, is the address of the stored bits of
+///    `encoding.unrolled()`, in such memory too.
 #[derive(Debug)]
 pub struct LayoutRecord {
     id: LayoutId,
     encoding: Encoding,
     bits: &'static [u64],
+    unrolled: OnceWord,
     /// Bytes allocated in mixed spans.
     mixed_bytes: AtomicUsize,
     /// Span class by size class; zero for none yet. For the pointer-free
@@ -83,6 +91,7 @@ impl LayoutRecord {
         if known.index() != 0 || self.is_noscan() {
             return Ok(known);
         }
+        self.unroll_once(space);
         let cell_bytes = size.cell_size();
         let mask = match cell_bytes {
             0 => None,
@@ -136,10 +145,41 @@ impl LayoutRecord {
         matches!(self.encoding, Encoding::Conservative)
     }
 
+    /// Unrolls a program, unless that was done, or another thread is at it, or
+    /// there is no memory: the program itself does as well, only slower.
+    fn unroll_once(&self, space: &Space) {
+        let Some(unrolled) = self.encoding.unrolled() else { return };
+        let Claim::Mine(making) = self.unrolled.claim() else { return };
+        let words = unrolled.bits_words();
+        let bytes = words * size_of::<u64>();
+        let Ok(place) = space.meta().alloc(bytes, align_of::<u64>(), MetaStat::Layouts) else {
+            return;
+        };
+        // SAFETY: fresh zeroed memory of this many words, that nobody else knows.
+        let mask = unsafe { core::slice::from_raw_parts_mut(place.cast().as_ptr(), words) };
+        self.encoding.unroll(self.bits, mask);
+        making.finish(Address::from_ptr(place.as_ptr()).as_usize());
+    }
+
+    /// The encoding to scan by, and its stored bits.
+    #[inline]
+    fn scanned(&self) -> (Encoding, &[u64]) {
+        match (self.unrolled.get(), self.encoding.unrolled()) {
+            (Some(place), Some(unrolled)) => {
+                let place = Address::new(place).as_ptr::<u64>();
+                // SAFETY: by invariant 2, and `get` has seen it finished.
+                let mask = unsafe { core::slice::from_raw_parts(place, unrolled.bits_words()) };
+                (unrolled, mask)
+            }
+            _ => (self.encoding, self.bits),
+        }
+    }
+
     /// Calls `visit` with each word from `from` up to `to` that is a reference.
     #[inline]
     pub(crate) fn for_each_reference(&self, from: usize, to: usize, mut visit: impl FnMut(usize)) {
-        for (start, mut mask) in self.encoding.chunks(self.bits, from, to) {
+        let (encoding, bits) = self.scanned();
+        for (start, mut mask) in encoding.chunks(bits, from, to) {
             while mask != 0 {
                 visit(start + mask.trailing_zeros() as usize);
                 mask &= mask - 1;
@@ -173,6 +213,7 @@ impl Space {
             id,
             encoding: layout.encoding(),
             bits,
+            unrolled: OnceWord::new(),
             mixed_bytes: AtomicUsize::new(0),
             classes: core::array::from_fn(|size| {
                 AtomicU16::new(if id == LayoutId::NOSCAN { size as u16 } else { 0 })
@@ -186,5 +227,80 @@ impl Space {
     pub(crate) fn is_layout(&self, id: LayoutId, layout: &TypeLayout) -> bool {
         let record = self.layout(id);
         layout.is_stored_as(&record.encoding, record.bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::Address;
+    use crate::heap::meta::MetaStat;
+    use crate::layout::{ProgramBuilder, TypeLayout, UNROLLED_WORDS_MAX};
+    use crate::raw::{AllocFlags, Config, Force, Heap};
+
+    /// A type of `rounds` times five words, of which the second and the last are
+    /// references.
+    fn program(rounds: usize) -> TypeLayout {
+        let mut program = ProgramBuilder::new();
+        program.repeat(rounds, |body| {
+            body.literal(5, 0b10010);
+        });
+        TypeLayout::program(&program.finish().unwrap()).unwrap()
+    }
+
+    /// Fills every word of an object of `program(rounds)` with a new leaf, and
+    /// checks which of them survive a collection.
+    fn check_survivors(heap: &Heap, rounds: usize) {
+        let layout = heap.layout(&program(rounds)).unwrap();
+        let mutator = heap.attach().unwrap();
+        let object = mutator.new_object(layout).unwrap();
+        mutator.push_root(object);
+        let words = object.cast::<*mut u8>();
+        let sampled = (0..20).chain(5 * rounds - 10..5 * rounds);
+        let mut leaves = Vec::new();
+        for word in sampled {
+            let leaf = mutator.mallocgc(24, crate::raw::Layout::NOSCAN, AllocFlags::NONE).unwrap();
+            // SAFETY: the word lies in the object, which is a root.
+            unsafe { mutator.write(words.add(word).as_ptr(), leaf.as_ptr()) };
+            leaves.push((word, Address::from_ptr(leaf.as_ptr())));
+        }
+        mutator.gc(Force::Now).unwrap();
+        for (word, leaf) in leaves {
+            let alive = heap.find_object(leaf).is_some();
+            assert_eq!(alive, matches!(word % 5, 1 | 4), "word {word}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_unrolled_once_with_threads_racing_the_first_use() {
+        for _ in 0..10 {
+            let heap = Heap::new(Config::default()).unwrap();
+            let layout = heap.layout(&program(10_000)).unwrap();
+            let before = heap.inner().space.meta().bytes(MetaStat::Layouts);
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        let mutator = heap.attach().unwrap();
+                        start.wait();
+                        mutator.new_object(layout).unwrap();
+                    });
+                }
+            });
+            let record = heap.inner().space.layout(crate::layout::LayoutId(2));
+            assert!(record.unrolled.get().is_some());
+            let unrolled = heap.inner().space.meta().bytes(MetaStat::Layouts) - before;
+            let mask_bytes = 50_000u64.div_ceil(64) * 8;
+            assert!((mask_bytes..2 * mask_bytes).contains(&unrolled), "{unrolled} bytes");
+            check_survivors(&heap, 10_000);
+        }
+    }
+
+    #[test]
+    fn a_program_too_long_to_unroll_is_walked() {
+        let heap = Heap::new(Config::default()).unwrap();
+        let rounds = UNROLLED_WORDS_MAX / 5 + 1;
+        check_survivors(&heap, rounds);
+        let record = heap.inner().space.layout(crate::layout::LayoutId(2));
+        assert_eq!(record.unrolled.get(), None);
     }
 }
