@@ -15,6 +15,7 @@
 //! Not here: starting processes, peers, rounds and tables (the `mallocgc` command).
 
 mod case;
+mod embed;
 mod host;
 mod input;
 mod random;

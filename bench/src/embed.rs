@@ -1,0 +1,101 @@
+//! What every program on the raw interface writes for itself once: a heap with its layouts, errors that end
+//! the program, and the heap's own figures at the end.
+//!
+//! The workloads follow one rule: allocation never collects, so references in local variables are safe
+//! from one poll to the next; what must live longer is on the root stack or in a handle.
+
+use crate::case::RunError;
+use crate::host::resident_bytes;
+use crate::report::Outcome;
+use mallocgc::raw::{AllocError, Config, Heap, Layout, Mutator, TypeLayout};
+use std::ptr::NonNull;
+
+/// A heap with the settings a user gets.
+pub(crate) struct Session {
+    pub(crate) heap: Heap,
+}
+
+impl Session {
+    pub(crate) fn new() -> Result<Session, RunError> {
+        let heap = Heap::new(Config::default()).map_err(RunError::failed("heap"))?;
+        Ok(Session { heap })
+    }
+
+    pub(crate) fn attach(&self) -> Result<Mutator, RunError> {
+        self.heap.attach().map_err(RunError::failed("attach"))
+    }
+
+    pub(crate) fn layout(&self, layout: &TypeLayout) -> Result<Layout, RunError> {
+        self.heap.layout(layout).map_err(RunError::failed("layout"))
+    }
+
+    /// Layout of an array of references.
+    pub(crate) fn references(&self) -> Result<Layout, RunError> {
+        self.layout(&TypeLayout::repeat(1, 1))
+    }
+
+    /// The answer and the heap's own figures, while the heap is still there.
+    pub(crate) fn outcome(&self, check: u64) -> Outcome {
+        let resident_end_bytes = Some(resident_bytes());
+        Outcome { check, resident_end_bytes, ..Outcome::default() }
+    }
+
+    /// Runs `work` on `threads` threads, each a mutator; on this thread, as `own`, when one is
+    /// enough. The results come in the order of the threads.
+    pub(crate) fn on_threads<R: Send>(
+        &self,
+        own: &mut Mutator,
+        threads: u32,
+        work: impl Fn(&mut Mutator, u32) -> R + Sync,
+    ) -> Vec<R> {
+        if threads == 1 {
+            return vec![work(own, 0)];
+        }
+        let work = &work;
+        // This thread only waits; to the heap it counts as stopped.
+        own.blocking(|| {
+            std::thread::scope(|scope| {
+                let running: Vec<_> = (0..threads)
+                    .map(|thread| {
+                        scope.spawn(move || {
+                            let mut mutator = self.heap.attach().expect("one more mutator");
+                            work(&mut mutator, thread)
+                        })
+                    })
+                    .collect();
+                running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            })
+        })
+    }
+}
+
+/// Objects as the workloads see them. A benchmark without memory has nothing to go on with.
+pub(crate) trait OrExhausted<T> {
+    /// The object, as what it is.
+    fn or_exhausted(self) -> *mut T;
+}
+
+impl<T> OrExhausted<T> for Result<NonNull<u8>, AllocError> {
+    #[inline(always)]
+    fn or_exhausted(self) -> *mut T {
+        match self {
+            Ok(object) => object.as_ptr().cast(),
+            Err(error) => exhausted(error),
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn exhausted(error: AllocError) -> ! {
+    panic!("no memory for the workload: {error}")
+}
+
+/// An object as the root functions want it.
+///
+/// # Panics
+///
+/// When it is null.
+pub(crate) fn object<T>(object: *mut T) -> NonNull<u8> {
+    NonNull::new(object.cast()).expect("an object is not null")
+}
