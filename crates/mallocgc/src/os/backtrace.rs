@@ -1,7 +1,7 @@
 //! Stacks of the calling thread, and the files their addresses come from.
 //!
 //! Stacks are walked by the unwinder that `std` links for panics, so they come
-//! from unwind tables and need no frame pointers; a frame costs about a
+//! from unwind tables and need no frame pointers; a frame costs a fifth of a
 //! microsecond. The walk takes no lock of ours and does not allocate, but the
 //! unwinder may take the loader's lock: never while threads are stopped by signal.
 
