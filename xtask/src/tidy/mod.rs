@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `header` | every `.rs` file opens with `//!` |
 //! | `left-over` | no `todo!`, `unimplemented!` or `dbg!` |
-//! | `layers` | folders of `crates/mallocgc/src` use only layers above them, and modules only those declared before them |
+//! | `layers` | folders of `crates/mallocgc/src` use only layers above them, and modules only those declared before them (knots in `rules::KNOTS` excepted) |
 //! | `allocation` | `heap` and `collect` use no `Box`, `Vec`, `String` and the like |
 //! | `libc` | only `os` names `libc` |
 //! | `forbid-unsafe` | `layout`, `observe` and `collect::pacer` forbid unsafe code |

@@ -85,22 +85,31 @@ fn modules_use_those_declared_before_them() {
         ("lib.rs", "//! R.\npub mod base;\npub mod heap;\n"),
         (
             "heap/mod.rs",
-            "//! H.\nmod meta;\nmod span;\nmod central;\npub use span::{Span, Kind as K};\n",
+            "//! H.\nmod meta;\nmod span;\nmod tiny;\npub use span::{Span, Kind as K};\n",
         ),
-        ("heap/meta.rs", "//! M.\nuse super::Span;\nuse crate::heap::central::Central;\n"),
+        ("heap/meta.rs", "//! M.\nuse super::Span;\nuse crate::heap::tiny::Tiny;\n"),
         ("heap/span.rs", "//! S.\nuse super::meta::Meta;\nuse super::Span;\n"),
-        ("heap/central/mod.rs", "//! C.\nmod list;\nuse super::Span;\nuse list::List;\n"),
-        (
-            "heap/central/list.rs",
-            "//! L.\nuse super::super::Span;\nmod m { use super::super::x; }\n",
-        ),
+        ("heap/tiny/mod.rs", "//! C.\nmod list;\nuse super::Span;\nuse list::List;\n"),
+        ("heap/tiny/list.rs", "//! L.\nuse super::super::Span;\nmod m { use super::super::x; }\n"),
     ];
     assert_eq!(
         found_in_library(&files),
         [
             "heap/meta.rs:2: module `meta` uses `span`, which is declared after it (layers)",
-            "heap/meta.rs:3: module `meta` uses `central`, which is declared after it (layers)",
+            "heap/meta.rs:3: module `meta` uses `tiny`, which is declared after it (layers)",
         ]
+    );
+}
+
+#[test]
+fn knots_are_tied_inside_only() {
+    let files = [
+        ("heap/mod.rs", "//! H.\nmod span;\nmod space;\nmod sweep;\n"),
+        ("heap/span.rs", "//! S.\nuse super::space::Space;\nuse super::sweep::Swept;\n"),
+    ];
+    assert_eq!(
+        found_in_library(&files),
+        ["heap/span.rs:3: module `span` uses `sweep`, which is declared after it (layers)"]
     );
 }
 
