@@ -194,8 +194,7 @@ impl Collector {
         report.finish_sweep_nanos = swept - report.begin_nanos;
         report.trigger_bytes = space.trigger_bytes.load(Relaxed);
         let stopped = world.stop(own, request.stop_limit)?;
-        // A thread that was not asked to wait may have swept in between.
-        space.finish_sweep();
+        space.close_sweep();
         report.stop_nanos = stopped.stop_nanos();
         report.mutators = stopped.attached() as u64;
         report.heap_start_bytes = space.live_bytes.load(Relaxed);
@@ -238,6 +237,7 @@ impl Collector {
             let _inside = callback::enter();
             extensions.verify(Phase::Flipped);
         }
+        space.open_sweep();
         world.withdraw_cycle();
         report.number = self.cycles.fetch_add(1, Relaxed) + 1;
         report.end_nanos = os::now_nanos();

@@ -355,7 +355,8 @@ impl Cache {
 
     fn find_span(&self, space: &Space, class: SpanClassId) -> Result<SpanId, AllocError> {
         {
-            let _sweeping = Sweeping::begin(space);
+            let sweeping = Sweeping::begin(space);
+            debug_assert!(sweeping.is_some(), "a mutator runs in a stopped world");
             for _ in 0..SWEEPS_PER_REFILL {
                 match space.pop_span(class) {
                     Some(Popped::Swept(id)) => return Ok(id),

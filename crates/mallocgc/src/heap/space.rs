@@ -24,7 +24,7 @@
 //! Not here: what is free in a span (`cache`), who is alive (`collect`).
 
 use crate::base::size_class::SizeClass;
-use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
+use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
 use crate::heap::central::{Central, Popped};
 use crate::heap::error::AllocError;
@@ -149,6 +149,8 @@ pub struct Space {
     pub(crate) span_count: AtomicUsize,
     /// Threads sweeping a span this moment.
     pub(crate) sweepers: AtomicUsize,
+    /// Nobody may begin to sweep.
+    pub(crate) sweep_closed: AtomicBool,
     /// Where `reclaim` looks next.
     pub(crate) reclaim_class: AtomicUsize,
     limit_bytes: AtomicUsize,
@@ -246,6 +248,7 @@ impl Space {
             unswept_spans: AtomicUsize::new(0),
             span_count: AtomicUsize::new(0),
             sweepers: AtomicUsize::new(0),
+            sweep_closed: AtomicBool::new(false),
             reclaim_class: AtomicUsize::new(0),
             limit_bytes: AtomicUsize::new(options.limit_bytes),
             class_count: AtomicUsize::new(0),

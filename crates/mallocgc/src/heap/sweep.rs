@@ -11,7 +11,7 @@
 //!
 //! Not here: who sweeps when (`collect::sweep`).
 
-use crate::base::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::base::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
@@ -60,7 +60,7 @@ impl Space {
     /// Sweeps one span of `class` and puts it where it belongs; `None` when
     /// the class has no unswept span. Returns the pages given back.
     pub(crate) fn sweep_one(&self, class: SpanClassId) -> Option<usize> {
-        let _sweeping = Sweeping::begin(self);
+        let _sweeping = Sweeping::begin(self)?;
         let central = self.central(class);
         let id = central.pop_unswept(self)?;
         let pages = self.span(id).pages();
@@ -118,6 +118,25 @@ impl Space {
         }
     }
 
+    /// Keeps everyone from sweeping until [`open_sweep`](Space::open_sweep):
+    /// the world is stopped, everything is swept, and the threads of the heap
+    /// that are no mutators must not begin with what the cycle leaves.
+    pub(crate) fn close_sweep(&self) {
+        debug_assert_eq!(self.unswept_spans.load(Relaxed), 0);
+        self.sweep_closed.store(true, SeqCst);
+        // SeqCst here and in `Sweeping::begin`: of two threads that each
+        // write one word and read the other's, one sees the other.
+        while self.sweepers.load(SeqCst) != 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets sweeping begin.
+    pub(crate) fn open_sweep(&self) {
+        // Release: pairs with the load in `Sweeping::begin`.
+        self.sweep_closed.store(false, Release);
+    }
+
     fn clobber_dead(&self, span: &Span, pattern: u64) {
         if self.class_info(span.class()).size.index() == 0 {
             return;
@@ -141,10 +160,11 @@ impl Space {
 pub(crate) struct Sweeping<'s>(&'s Space);
 
 impl<'s> Sweeping<'s> {
-    pub(crate) fn begin(space: &'s Space) -> Sweeping<'s> {
-        // Acquire: the pops that follow come after it.
-        space.sweepers.fetch_add(1, Acquire);
-        Sweeping(space)
+    /// `None` while a cycle keeps sweeping closed.
+    pub(crate) fn begin(space: &'s Space) -> Option<Sweeping<'s>> {
+        space.sweepers.fetch_add(1, SeqCst);
+        let sweeping = Sweeping(space);
+        (!space.sweep_closed.load(SeqCst)).then_some(sweeping)
     }
 }
 

@@ -5,7 +5,7 @@
 //! so that they do not keep it alive; dropping the outer part ends them.
 
 use crate::base::Address;
-use crate::base::sync::{AtomicBool, AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
 use crate::collect::cycle::{Collector, CycleReport, Extensions, Parts, Phase, Request};
 use crate::collect::pacer::PacerSettings;
 use crate::heap::error::AllocError;
@@ -18,12 +18,13 @@ use crate::raw::layout::{Layout, Layouts};
 use crate::raw::mutator::Mutator;
 use crate::raw::root::Root;
 use crate::raw::statistics::{Decided, History};
+use crate::raw::threads::Threads;
 use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
 use crate::world::roots::{RangeKind, RootVisitor, Roots};
 use crate::world::stop::{StopTimedOut, World};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Why a heap could not be made, or a thread not attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +88,9 @@ pub enum Force {
 
 /// Everything a heap is, but for its lifetime.
 pub(crate) struct Inner {
+    /// For the threads it starts.
+    pub(crate) this: Weak<Inner>,
+    pub(crate) threads: Threads,
     pub(crate) id: u64,
     pub(crate) config: Config,
     pub(crate) workers: usize,
@@ -108,7 +112,12 @@ pub(crate) struct Inner {
 /// Ends the heap's threads when the last handle goes.
 pub(crate) struct Owner {
     pub(crate) inner: Arc<Inner>,
-    pub(crate) quit: AtomicBool,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.inner.threads.end(|| ());
+    }
 }
 
 /// A garbage-collected heap. Clones are handles to the same heap.
@@ -167,7 +176,9 @@ impl Heap {
         };
         space.trigger_bytes.store(pacer.pace(0).trigger_bytes, Relaxed);
         space.clobber.store(config.clobber, Relaxed);
-        let inner = Inner {
+        let inner = Arc::new_cyclic(|this| Inner {
+            this: this.clone(),
+            threads: Threads::default(),
             id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             config,
             workers,
@@ -182,9 +193,8 @@ impl Heap {
             zero_base,
             history: History::new(),
             space,
-        };
-        let owner = Owner { inner: Arc::new(inner), quit: AtomicBool::new(false) };
-        Ok(Heap { owner: Arc::new(owner) })
+        });
+        Ok(Heap { owner: Arc::new(Owner { inner }) })
     }
 
     #[inline]
@@ -336,6 +346,9 @@ impl Inner {
                     self.forced_cycles.fetch_add(1, Relaxed);
                 }
                 self.record_cycle(&report, forced, Decided::default());
+                if force != Force::NowAndSweep {
+                    self.kick_background();
+                }
                 Ok(Some(report))
             }
             Err(error) => {

@@ -6,6 +6,7 @@ pub mod root;
 pub mod mutator;
 pub mod heap;
 mod statistics;
+pub(crate) mod threads;
 
 pub use crate::heap::error::AllocError;
 pub use crate::layout::{LayoutError, TypeLayout};

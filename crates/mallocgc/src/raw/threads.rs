@@ -1,0 +1,164 @@
+//! The threads a heap starts for itself, and the one that sweeps and gives
+//! memory back.
+//!
+//! A thread holds the inner part of the heap, which keeps the memory but not
+//! the heap alive: when the last handle goes, `Owner` raises `quit`, wakes
+//! everyone and joins them. Nothing is started before there is work for it,
+//! and an idle thread waits without a time-out.
+//!
+//! Protection: the background state is behind its mutex; no other lock is
+//! taken while it is held.
+
+use crate::base::sync::{AtomicBool, Ordering};
+use crate::os::{self, OsError};
+use crate::raw::heap::Inner;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Unswept spans that are left to lazy sweeping: fewer are swept by the
+/// mutators sooner than a thread wakes.
+const SWEEP_FROM_SPANS: usize = 256;
+
+/// Spans the background sweeps before it looks whether it should quit.
+const SWEEP_BATCH: usize = 64;
+
+/// The heap's threads.
+#[derive(Default)]
+pub(crate) struct Threads {
+    pub(crate) quit: AtomicBool,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+    background: Background,
+}
+
+#[derive(Default)]
+struct Background {
+    state: Mutex<BackgroundState>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct BackgroundState {
+    started: bool,
+    /// Something may be to do since the thread last looked.
+    kicked: bool,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Threads {
+    /// Starts a thread of the heap. `body` returns when `quit` is up.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread to give.
+    pub(crate) fn spawn(
+        &self,
+        inner: &Inner,
+        name: &str,
+        body: impl FnOnce(&Inner) + Send + 'static,
+    ) -> Result<(), OsError> {
+        let Some(inner) = inner.this.upgrade() else {
+            // The heap is being dropped.
+            return Ok(());
+        };
+        let handle = os::spawn(name, move || body(&inner))?;
+        lock(&self.handles).push(handle);
+        Ok(())
+    }
+
+    /// Whether the heap is being dropped.
+    pub(crate) fn quits(&self) -> bool {
+        // Acquire: pairs with the Release in `end`.
+        self.quit.load(Ordering::Acquire)
+    }
+
+    /// Ends the background thread's wait; other threads are woken by their
+    /// owners. Then waits for all of them, but not for itself: the last
+    /// handle may be dropped by a finalizer.
+    pub(crate) fn end(&self, wake_others: impl FnOnce()) {
+        // Release: pairs with the Acquire in `quits`.
+        self.quit.store(true, Ordering::Release);
+        drop(lock(&self.background.state));
+        self.background.wake.notify_all();
+        wake_others();
+        let handles = core::mem::take(&mut *lock(&self.handles));
+        let own = std::thread::current().id();
+        for handle in handles {
+            if handle.thread().id() != own {
+                // A panic there was reported there.
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Tells the background that there may be spans to sweep or pages to give
+    /// back; starts its thread the first time.
+    pub(crate) fn kick_background(&self) {
+        if !self.config.background {
+            return;
+        }
+        let unswept = self.space.unswept_spans.load(Ordering::Relaxed);
+        if unswept < SWEEP_FROM_SPANS {
+            return;
+        }
+        let background = &self.threads.background;
+        let mut state = lock(&background.state);
+        state.kicked = true;
+        if !state.started {
+            // Without a thread mutators sweep, and memory is given back on
+            // request; the next cycle tries again.
+            state.started = self.threads.spawn(self, "mallocgc-bg", run_background).is_ok();
+        }
+        drop(state);
+        background.wake.notify_one();
+    }
+}
+
+/// The body of the background thread.
+fn run_background(inner: &Inner) {
+    let background = &inner.threads.background;
+    let pause: Option<Duration> = None;
+    loop {
+        {
+            let mut state = lock(&background.state);
+            while !state.kicked && !inner.threads.quits() {
+                match pause {
+                    None => {
+                        state = background
+                            .wake
+                            .wait(state)
+                            .unwrap_or_else(|poisoned| poisoned.into_inner());
+                    }
+                    Some(limit) => {
+                        state = background
+                            .wake
+                            .wait_timeout(state, limit)
+                            .unwrap_or_else(|poisoned| poisoned.into_inner())
+                            .0;
+                        break;
+                    }
+                }
+            }
+            state.kicked = false;
+        }
+        if inner.threads.quits() {
+            return;
+        }
+        while inner.space.unswept_spans.load(Ordering::Relaxed) != 0 && !inner.threads.quits() {
+            inner.space.reclaim(usize::MAX, SWEEP_BATCH);
+            // Mutators that wait for a list come first.
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Keeps the compiler's promise that inner parts cross threads.
+const _: fn() = || {
+    fn crosses_threads<T: Send + Sync>() {}
+    crosses_threads::<Arc<Inner>>();
+};
