@@ -4,6 +4,7 @@ use mallocgc::heap::meta::{Meta, MetaStat, Slab};
 use mallocgc::os::census::Census;
 
 #[test]
+#[cfg_attr(mallocgc_asan, ignore = "the sanitizer maps memory of its own")]
 fn records_leave_no_mapping_behind() {
     let round = || {
         let meta = Meta::new();
