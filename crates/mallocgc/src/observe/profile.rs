@@ -29,7 +29,7 @@
 
 use std::sync::OnceLock;
 
-use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank, model};
 
 use super::sample::unskew;
 
@@ -113,10 +113,10 @@ struct Bucket {
 
 #[derive(Debug, Default)]
 struct Counts {
-    allocs: AtomicU64,
-    alloc_bytes: AtomicU64,
-    frees: AtomicU64,
-    free_bytes: AtomicU64,
+    allocs: model::AtomicU64,
+    alloc_bytes: model::AtomicU64,
+    frees: model::AtomicU64,
+    free_bytes: model::AtomicU64,
 }
 
 // Relaxed in all of these: the counts guard no other memory, and the lock of
@@ -705,5 +705,53 @@ mod tests {
         (0..3).for_each(|_| cycle(&profile));
         let total = profile.snapshot(1).total();
         assert_eq!((total.alloc_objects, total.inuse_objects), (6000, 0));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A bucket: what waits, and what is published.
+    type Pair = Arc<(Counts, Counts)>;
+
+    fn frees(counts: &Counts) -> (u64, u64) {
+        (counts.frees.load(Relaxed), counts.free_bytes.load(Relaxed))
+    }
+
+    /// Frees credited beside a publication are in it or wait for the next: none
+    /// is lost, none counts twice.
+    #[test]
+    fn loom_a_publication_loses_no_free() {
+        loom::model(|| {
+            let bucket: Pair = Arc::default();
+            let sweeper = Arc::clone(&bucket);
+            let sweeper = thread::spawn(move || {
+                sweeper.0.add_free(1, 32);
+                sweeper.0.add_free(1, 32);
+            });
+            bucket.0.move_to(&bucket.1);
+            sweeper.join().unwrap();
+            let ((waiting, _), (published, _)) = (frees(&bucket.0), frees(&bucket.1));
+            assert_eq!(waiting + published, 2);
+            bucket.0.move_to(&bucket.1);
+            assert_eq!((frees(&bucket.0), frees(&bucket.1)), ((0, 0), (2, 64)));
+        });
+    }
+
+    /// A forced collection may publish beside a sweeper and another publisher.
+    #[test]
+    fn loom_two_publications_publish_once() {
+        loom::model(|| {
+            let bucket: Pair = Arc::default();
+            bucket.0.add_free(1, 32);
+            let other = Arc::clone(&bucket);
+            let other = thread::spawn(move || other.0.move_to(&other.1));
+            bucket.0.move_to(&bucket.1);
+            other.join().unwrap();
+            assert_eq!((frees(&bucket.0), frees(&bucket.1)), ((0, 0), (1, 32)));
+        });
     }
 }

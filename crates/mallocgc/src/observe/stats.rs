@@ -566,6 +566,18 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "serde")]
+    fn json_has_every_part_under_its_name() {
+        let json = serde_json::to_value(sound()).expect("numbers and lists");
+        assert_eq!(json["num_gc"], 300);
+        assert_eq!(json["heap_limit"], u64::MAX);
+        assert_eq!(json["gc_cpu_fraction"], 0.25);
+        assert_eq!(json["pauses"].as_array().map(Vec::len), Some(256));
+        assert_eq!(json["pauses"][0]["nanos"], 300, "the last one first");
+        assert_eq!(json["by_size"][67]["size"], 67 * 16);
+    }
+
+    #[test]
     fn errors_show_both_sides() {
         let stats = MemStats { sys: 5, ..MemStats::default() };
         let text = stats.check().unwrap_err().to_string();
