@@ -216,8 +216,9 @@ impl SharedWork {
 
 fn take_offered(pool: &mut Pool) -> Option<NonNull<Segment>> {
     let segment = pool.offered?;
-    // SAFETY: invariant 2 of `SharedWork`.
-    pool.offered = unsafe { segment.as_ref() }.next;
+    // SAFETY: invariant 2 of `SharedWork`. The segments behind it are not
+    // the taker's.
+    pool.offered = unsafe { (*segment.as_ptr()).next.take() };
     Some(segment)
 }
 
@@ -392,5 +393,35 @@ impl Drop for Stack<'_> {
             self.segment = unsafe { segment.as_ref() }.next;
             self.shared.give_free(segment);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who takes one of several offered segments must not get at the others.
+    #[test]
+    fn every_offered_entry_is_taken_once() {
+        let shared = SharedWork::new(64 << 20).unwrap();
+        shared.begin(1);
+        let entries = 5 * SEGMENT_ENTRIES + 7;
+        let mut stack = Stack::new(&shared);
+        for entry in 0..entries {
+            stack.push(Grey(entry as u64));
+        }
+        stack.offer_all();
+        drop(stack);
+        let mut seen = vec![0; entries];
+        let mut workers = [Stack::new(&shared), Stack::new(&shared)];
+        // Both hold a segment while the rest is still offered.
+        while workers.each_mut().map(|worker| worker.steal()).contains(&true) {
+            for worker in &mut workers {
+                while let Some(grey) = worker.pop() {
+                    seen[grey.0 as usize] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|&times| times == 1), "{:?}", &seen[..8]);
     }
 }
