@@ -1,7 +1,7 @@
 //! Profiles as files that `go tool pprof` opens.
 //!
 //! The format is the protocol buffer `perftools.profiles.Profile`; the few
-//! kinds of fields it uses are written by hand ([`Message`]). Values per
+//! kinds of fields it uses are written by hand (`Message`). Values per
 //! sample are those of the origin's heap profile, in its order: objects
 //! allocated, bytes allocated, objects in use, bytes in use, all unskewed. A
 //! sample's label `bytes` is the size of its objects.
