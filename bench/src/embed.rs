@@ -8,6 +8,7 @@ use crate::case::RunError;
 use crate::host::resident_bytes;
 use crate::report::Outcome;
 use mallocgc::raw::{AllocError, Config, Heap, Layout, Mutator, TypeLayout};
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
 /// A heap with the settings a user gets.
@@ -37,7 +38,15 @@ impl Session {
     /// The answer and the heap's own figures, while the heap is still there.
     pub(crate) fn outcome(&self, check: u64) -> Outcome {
         let resident_end_bytes = Some(resident_bytes());
-        Outcome { check, resident_end_bytes, ..Outcome::default() }
+        let stops = self.heap.pause_histogram();
+        Outcome {
+            check,
+            collections: self.heap.stats().num_gc,
+            stop_max_nanos: stops.max(),
+            stop_p99_nanos: stops.quantile(0.99),
+            resident_end_bytes,
+            metrics: BTreeMap::new(),
+        }
     }
 
     /// Runs `work` on `threads` threads, each a mutator; on this thread, as `own`, when one is

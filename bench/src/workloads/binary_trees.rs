@@ -8,8 +8,7 @@ use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
 use crate::embed::{OrExhausted, Session, object};
 use crate::random::Digest;
 use crate::report::Outcome;
-use mallocgc::raw::mutator::AllocClass;
-use mallocgc::raw::{Mutator, TypeLayout};
+use mallocgc::raw::{AllocClass, Mutator, TypeLayout};
 
 pub(super) const CASES: &[Case] = &[Case {
     name: "binary-trees",

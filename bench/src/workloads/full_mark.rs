@@ -17,8 +17,7 @@ use crate::embed::{OrExhausted, Session, object};
 use crate::host::Stopwatch;
 use crate::random::{Digest, Random};
 use crate::report::Outcome;
-use mallocgc::raw::mutator::AllocClass;
-use mallocgc::raw::{Force, Layout, Mutator, TypeLayout};
+use mallocgc::raw::{AllocClass, Force, Layout, Mutator, TypeLayout};
 
 const CASE: Case = Case {
     name: "full-mark/list",

@@ -9,8 +9,7 @@ use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
 use crate::embed::{OrExhausted, Session, object};
 use crate::random::Digest;
 use crate::report::Outcome;
-use mallocgc::raw::mutator::AllocClass;
-use mallocgc::raw::{AllocFlags, Layout, Mutator, TypeLayout};
+use mallocgc::raw::{AllocClass, AllocFlags, Layout, Mutator, TypeLayout};
 
 pub(super) const CASES: &[Case] = &[Case {
     name: "gcbench",

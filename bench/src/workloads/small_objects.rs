@@ -10,8 +10,7 @@ use crate::embed::{OrExhausted, Session, object};
 use crate::host::Stopwatch;
 use crate::random::Digest;
 use crate::report::Outcome;
-use mallocgc::raw::mutator::AllocClass;
-use mallocgc::raw::{AllocFlags, Layout, Mutator, TypeLayout};
+use mallocgc::raw::{AllocClass, AllocFlags, Layout, Mutator, TypeLayout};
 use std::ops::RangeInclusive;
 
 const CASE: Case = Case {

@@ -154,7 +154,7 @@ fn take_turns(contest: &mut Contest, round: usize, progress: &ProgressBar) {
 /// A run that takes longer hangs.
 fn limit(scale: Scale) -> Duration {
     match scale {
-        Scale::Smoke | Scale::Quick => Duration::from_secs(120),
+        Scale::Smoke | Scale::Quick => Duration::from_secs(60),
         Scale::Full => Duration::from_secs(1800),
     }
 }
