@@ -45,6 +45,9 @@ pub(crate) const BITMAP_WORDS_PER_PAGE: usize = PAGE_SIZE / 8 / 64;
 const GROWTH_MIN_PAGES: usize = (4 << 20) / PAGE_SIZE;
 /// The largest step, unless one object needs more.
 const GROWTH_MAX_PAGES: usize = (64 << 20) / PAGE_SIZE;
+/// Pages given back by one system call: bounded, since they cannot be
+/// allocated meanwhile.
+const DECOMMIT_STEP_PAGES: usize = (16 << 20) / PAGE_SIZE;
 /// A table is committed in steps of this many bytes.
 const TABLE_STEP: usize = 64 << 10;
 /// The heap asks for huge pages from this size on: below it, the tail of a
@@ -738,6 +741,36 @@ impl Space {
     /// Pops a span of `class` from its central list.
     pub(crate) fn pop_span(&self, class: SpanClassId) -> Option<Popped> {
         self.central(class).pop(self)
+    }
+
+    /// Bytes of free pages that are in memory.
+    pub(crate) fn free_dirty_bytes(&self) -> usize {
+        self.with_pages(|pages, _| pages.free_pages() - pages.scavenged_pages()) << PAGE_SHIFT
+    }
+
+    /// Gives free pages back to the system, highest first, about `bytes`.
+    /// Returns the bytes given back. The pages lock is not held during the
+    /// system call: the pages are taken meanwhile.
+    pub(crate) fn decommit_free(&self, bytes: usize) -> usize {
+        let mut below = PageId((self.committed_bytes() >> PAGE_SHIFT) as u32);
+        let mut done = 0;
+        while done < bytes {
+            let left = (bytes - done).div_ceil(PAGE_SIZE).min(DECOMMIT_STEP_PAGES);
+            let run = self.with_pages(|pages, _| pages.take_dirty(left, 1, below));
+            let Some(run) = run else { break };
+            let offset = run.first.index() << PAGE_SHIFT;
+            let given = self.reservation.decommit(offset, run.pages << PAGE_SHIFT);
+            self.with_pages(|pages, _| match given {
+                Ok(()) => pages.give_back_clean(run.first, run.pages),
+                Err(_) => pages.give_back(run.first, run.pages),
+            });
+            if given.is_err() {
+                break;
+            }
+            done += run.pages << PAGE_SHIFT;
+            below = run.first;
+        }
+        done
     }
 
     /// Bytes of free pages that are not in memory.

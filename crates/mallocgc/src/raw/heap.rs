@@ -17,6 +17,7 @@ use crate::raw::config::Config;
 use crate::raw::layout::{Layout, Layouts};
 use crate::raw::mutator::Mutator;
 use crate::raw::root::Root;
+use crate::raw::settings::ClearHooks;
 use crate::raw::statistics::{Decided, History};
 use crate::raw::threads::Threads;
 use crate::world::callback;
@@ -104,6 +105,7 @@ pub(crate) struct Inner {
     pub(crate) forced_cycles: AtomicU64,
     /// A cycle was given up; the next attempt waits until this time.
     retry_nanos: AtomicU64,
+    pub(crate) clear_hooks: Lock<ClearHooks>,
     pub(crate) zero_base: Address,
     pub(crate) history: History,
     pub(crate) space: Space,
@@ -190,6 +192,7 @@ impl Heap {
             world: World::new(os::random_seed()),
             forced_cycles: AtomicU64::new(0),
             retry_nanos: AtomicU64::new(0),
+            clear_hooks: Lock::new(Rank::Observe, ClearHooks::default()),
             zero_base,
             history: History::new(),
             space,
@@ -369,7 +372,7 @@ struct CycleExtensions<'h> {
 
 impl Extensions for CycleExtensions<'_> {
     fn clear(&mut self) {
-        let _ = self.inner;
+        self.inner.clear_pools();
     }
 
     fn roots(&mut self, _visit: &mut dyn FnMut(crate::collect::cycle::Root)) {}

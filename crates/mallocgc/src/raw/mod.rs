@@ -7,7 +7,9 @@ pub mod mutator;
 pub mod heap;
 mod statistics;
 pub(crate) mod threads;
+pub mod settings;
 
+pub use crate::collect::pacer::Pace;
 pub use crate::heap::error::AllocError;
 pub use crate::layout::{LayoutError, TypeLayout};
 pub use crate::world::roots::{RangeKind, RootVisitor};
@@ -16,3 +18,4 @@ pub use heap::{Force, GcError, Heap, HeapError, ObjectInfo};
 pub use layout::Layout;
 pub use mutator::{AllocClass, AllocFlags, Mutator};
 pub use root::Root;
+pub use settings::ClearHookId;

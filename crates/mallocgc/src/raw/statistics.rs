@@ -44,6 +44,11 @@ impl History {
         }
     }
 
+    /// Bytes that survived the last cycle.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes.load(Relaxed)
+    }
+
     fn cpu_fraction(&self) -> f64 {
         let spent = os::process_cpu_nanos().saturating_sub(self.made_cpu_nanos);
         let collecting = self.gc_cpu_nanos.load(Relaxed);

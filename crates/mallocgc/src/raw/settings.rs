@@ -1,0 +1,132 @@
+//! Settings that change while a heap runs, and memory given back on request.
+
+use crate::base::sync::Ordering::Relaxed;
+use crate::collect::pacer::Pace;
+use crate::raw::heap::{Heap, Inner};
+
+/// Takes its hook back when given to [`Heap::remove_clear_hook`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ClearHookId(u64);
+
+/// A clear hook.
+pub(crate) type ClearHook = std::sync::Arc<dyn Fn() + Send + Sync>;
+
+/// The clear hooks of a heap.
+#[derive(Default)]
+pub(crate) struct ClearHooks {
+    next: u64,
+    hooks: Vec<(u64, ClearHook)>,
+}
+
+impl Heap {
+    /// Sets the growth that starts a cycle, in percent of the live bytes;
+    /// `None` turns automatic collection off. Returns the old setting. If the
+    /// heap is already larger, the next boundary collects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap};
+    /// let heap = Heap::new(Config::default())?;
+    /// assert_eq!(heap.set_gc_percent(Some(50)), Some(100));
+    /// assert_eq!(heap.set_gc_percent(None), Some(50));
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
+    pub fn set_gc_percent(&self, percent: Option<u32>) -> Option<u32> {
+        let inner = self.inner();
+        let old = {
+            let mut pacer = inner.pacer.lock();
+            core::mem::replace(&mut pacer.gc_percent, percent)
+        };
+        inner.pace_again();
+        old
+    }
+
+    /// Sets the bytes below which no cycle starts at 100 percent. Returns the
+    /// old setting.
+    pub fn set_min_heap_bytes(&self, bytes: usize) -> usize {
+        let inner = self.inner();
+        let old = {
+            let mut pacer = inner.pacer.lock();
+            core::mem::replace(&mut pacer.min_heap_bytes, bytes as u64)
+        };
+        inner.pace_again();
+        old as usize
+    }
+
+    /// Sets the bytes in spans that allocation never exceeds. Returns the old
+    /// limit. A limit below what is in use makes allocation fail until enough
+    /// has been freed.
+    pub fn set_heap_limit_bytes(&self, bytes: usize) -> usize {
+        let inner = self.inner();
+        let old = inner.space.limit_bytes();
+        inner.space.set_limit_bytes(bytes);
+        inner.pacer.lock().heap_limit_bytes = bytes as u64;
+        inner.pace_again();
+        old
+    }
+
+    /// The goal and the trigger in force.
+    pub fn pace(&self) -> Pace {
+        let inner = self.inner();
+        let settings = *inner.pacer.lock();
+        settings.pace(inner.history.live_bytes())
+    }
+
+    /// Bytes of objects, counted in whole spans as they are handed to
+    /// mutators: what is compared with the trigger.
+    pub fn heap_bytes(&self) -> u64 {
+        self.inner().space.live_bytes.load(Relaxed)
+    }
+
+    /// Registers a function that runs at the start of every cycle with the
+    /// world stopped, before roots are read: the place to drop what pools
+    /// keep. It must not enter the heap.
+    pub fn add_clear_hook(&self, hook: impl Fn() + Send + Sync + 'static) -> ClearHookId {
+        let mut hooks = self.inner().clear_hooks.lock();
+        hooks.next += 1;
+        let id = hooks.next;
+        hooks.hooks.push((id, std::sync::Arc::new(hook)));
+        ClearHookId(id)
+    }
+
+    /// Forgets a clear hook; `false` when it was forgotten before.
+    pub fn remove_clear_hook(&self, id: ClearHookId) -> bool {
+        let removed = {
+            let mut hooks = self.inner().clear_hooks.lock();
+            let at = hooks.hooks.iter().position(|entry| entry.0 == id.0);
+            at.map(|at| hooks.hooks.swap_remove(at))
+        };
+        removed.is_some()
+    }
+
+    /// Sweeps what is unswept and gives every free page back to the system.
+    /// Returns the bytes given back. Collect first to free what is dead.
+    pub fn release_memory(&self) -> usize {
+        let space = &self.inner().space;
+        space.finish_sweep();
+        space.decommit_free(usize::MAX)
+    }
+}
+
+impl Inner {
+    /// Computes the trigger anew after a setting has changed.
+    fn pace_again(&self) {
+        let pace = self.pacer.lock().pace(self.history.live_bytes());
+        self.space.trigger_bytes.store(pace.trigger_bytes, Relaxed);
+        if self.is_due() {
+            self.world.announce_cycle();
+        }
+    }
+
+    /// Runs the clear hooks.
+    pub(crate) fn clear_pools(&self) {
+        let hooks: Vec<ClearHook> = {
+            let hooks = self.clear_hooks.lock();
+            hooks.hooks.iter().map(|entry| entry.1.clone()).collect()
+        };
+        for hook in hooks {
+            hook();
+        }
+    }
+}
