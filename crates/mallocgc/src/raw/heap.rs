@@ -12,6 +12,7 @@ use crate::heap::error::AllocError;
 use crate::heap::object::Found;
 use crate::heap::space::{Space, SpaceOptions};
 use crate::layout::{LayoutError, TypeLayout};
+use crate::observe::{Event, EventSink};
 use crate::os;
 use crate::raw::config::Config;
 use crate::raw::layout::{Layout, Layouts};
@@ -105,6 +106,7 @@ pub(crate) struct Inner {
     pub(crate) forced_cycles: AtomicU64,
     /// A cycle was given up; the next attempt waits until this time.
     retry_nanos: AtomicU64,
+    pub(crate) events: EventSink,
     pub(crate) clear_hooks: Lock<ClearHooks>,
     pub(crate) zero_base: Address,
     pub(crate) history: History,
@@ -192,6 +194,7 @@ impl Heap {
             world: World::new(os::random_seed()),
             forced_cycles: AtomicU64::new(0),
             retry_nanos: AtomicU64::new(0),
+            events: EventSink::new(),
             clear_hooks: Lock::new(Rank::Observe, ClearHooks::default()),
             zero_base,
             history: History::new(),
@@ -342,6 +345,10 @@ impl Inner {
             workers: self.workers,
         };
         let mut extensions = CycleExtensions { inner: self };
+        if self.events.is_on() {
+            let number = self.collector.cycles() + 1;
+            self.events.send(&Event::CycleBegin { number });
+        }
         match self.collector.run(self.parts(), own, request, &mut extensions) {
             Ok(report) => {
                 let forced = force != Force::IfNeeded;
@@ -377,7 +384,9 @@ impl Extensions for CycleExtensions<'_> {
 
     fn roots(&mut self, _visit: &mut dyn FnMut(crate::collect::cycle::Root)) {}
 
-    fn decide(&mut self, _judge: &mut dyn crate::collect::cycle::Judge) {}
+    fn decide(&mut self, _judge: &mut dyn crate::collect::cycle::Judge) {
+        self.inner.tell_frees();
+    }
 
     fn verify(&mut self, _phase: Phase) {}
 }

@@ -8,6 +8,7 @@ pub mod heap;
 mod statistics;
 pub(crate) mod threads;
 pub mod settings;
+mod events;
 
 pub use crate::collect::pacer::Pace;
 pub use crate::heap::error::AllocError;

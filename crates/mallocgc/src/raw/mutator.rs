@@ -96,7 +96,7 @@ impl Mutator {
             _not_send: PhantomData,
         };
         mutator.cache().set_sample_rate(inner.config.profile_rate);
-        mutator.cache().set_single_step(inner.config.collect_every != 0);
+        mutator.cache().set_single_step(inner.steps_singly());
         Ok(mutator)
     }
 
@@ -389,6 +389,7 @@ impl Mutator {
         let (place, bytes) =
             self.with_retry(flags, || inner.space.alloc_large(size, record, clear))?;
         self.cache().count_large(bytes);
+        inner.tell_alloc(place, bytes, record.id());
         if inner.is_due() {
             inner.world.announce_cycle();
         }
@@ -408,7 +409,9 @@ impl Mutator {
             return Err(AllocError::Reentrant);
         }
         let inner = self.inner();
+        self.cache().set_single_step(inner.steps_singly());
         let cell = self.with_retry(flags, || self.cache().refill(&inner.space, class))?;
+        inner.tell_alloc(cell.address, cell_bytes, inner.space.class_info(class).layout_id);
         if inner.is_due() {
             inner.world.announce_cycle();
         }

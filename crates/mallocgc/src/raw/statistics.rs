@@ -9,7 +9,7 @@ use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::heap::meta::MetaStat;
 use crate::observe::{
-    CycleRecord, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing, SpanStatistics,
+    CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing, SpanStatistics,
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
@@ -74,7 +74,7 @@ impl Inner {
         history.time_to_stop.record(report.stop_nanos);
         let pause = Pause { nanos: report.pause_nanos, end_nanos: os::wall_clock_nanos() };
         history.pauses.lock().record(pause);
-        if self.config.trace_level == 0 {
+        if self.config.trace_level == 0 && !self.events.is_on() {
             return;
         }
         let record = CycleRecord {
@@ -105,7 +105,10 @@ impl Inner {
             cleanups_queued: decided.cleanups_queued,
             weak_cleared: decided.weak_cleared,
         };
-        (self.config.log)(format_args!("{}", record.trace_line()));
+        self.events.send(&Event::CycleEnd(&record));
+        if self.config.trace_level > 0 {
+            (self.config.log)(format_args!("{}", record.trace_line()));
+        }
         if self.config.trace_level > 1 {
             let mut lines = Lines(&self.config.log);
             // The writer never fails.

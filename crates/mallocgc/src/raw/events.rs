@@ -1,0 +1,85 @@
+//! Telling a listener of every allocation and every death.
+//!
+//! While somebody listens, every allocation takes the slow path (chunks of one
+//! cell). Deaths are told at the end of marking, with the world stopped: what
+//! was allocated and is not marked. So a cell's death comes before its next
+//! life, whoever sweeps it.
+
+use crate::base::Address;
+use crate::base::sync::Ordering::Relaxed;
+use crate::layout::LayoutId;
+use crate::observe::{Event, Listener};
+use crate::os::backtrace;
+use crate::raw::heap::{Heap, Inner};
+
+/// Frames of a stack that are told.
+const FRAMES: usize = 32;
+
+impl Inner {
+    /// Tells of an allocation, if somebody listens.
+    #[inline]
+    pub(crate) fn tell_alloc(&self, address: Address, size: usize, layout: LayoutId) {
+        if self.events.is_on() {
+            self.tell_alloc_slow(address, size, layout);
+        }
+    }
+
+    #[cold]
+    fn tell_alloc_slow(&self, address: Address, size: usize, layout: LayoutId) {
+        let mut frames = [0; FRAMES];
+        let depth = backtrace::capture(&mut frames, 3);
+        self.events.send(&Event::Alloc { address, size, layout, stack: &frames[..depth] });
+    }
+
+    /// Tells of every object that is not marked. The world is stopped and
+    /// marking is complete.
+    pub(crate) fn tell_frees(&self) {
+        if !self.events.is_on() {
+            return;
+        }
+        let space = &self.space;
+        space.for_each_span(|_, span| {
+            let marks = space.mark_bits(span);
+            for index in 0..span.cells() {
+                // Relaxed: the world is stopped.
+                let marked = marks[index / 64].load(Relaxed) >> (index % 64) & 1 != 0;
+                if !marked && space.is_allocated(span, index) {
+                    let event = Event::Free { address: span.cell(index), size: span.cell_bytes() };
+                    self.events.send(&event);
+                }
+            }
+        });
+    }
+
+    /// Whether allocations must take the slow path one by one.
+    pub(crate) fn steps_singly(&self) -> bool {
+        self.config.collect_every != 0 || self.events.is_on()
+    }
+}
+
+impl Heap {
+    /// Sets who is told of every allocation, death and cycle; returns who was
+    /// told before. A mutator that is already attached tells from its next
+    /// refill on; to miss nothing, set the listener before threads attach.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::observe::LiveObjects;
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    /// use std::sync::Arc;
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let live = Arc::new(LiveObjects::new());
+    /// heap.set_listener(Some(live.listener()));
+    /// let mutator = heap.attach()?;
+    /// mutator.mallocgc(100, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// assert_eq!(live.bytes(), 112);
+    /// mutator.gc(Force::Now)?;
+    /// assert_eq!(live.bytes(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_listener(&self, listener: Option<Listener>) -> Option<Listener> {
+        self.inner().events.set(listener)
+    }
+}
