@@ -24,7 +24,7 @@ use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
 use crate::heap::sweep::{Sweeping, Swept};
-use crate::os::{OsError, Reservation};
+use crate::os::{sanitizer, OsError, Reservation};
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 
@@ -320,6 +320,7 @@ impl Cache {
             cursor.set(SAMPLE_NEXT, !sampled);
         }
         let first = span.cell(start);
+        sanitizer::unpoison(first, count * cell_bytes);
         if clear_ahead && span.needs_zero() {
             // SAFETY: the cells are free (invariant 2) and inside the span.
             unsafe { core::ptr::write_bytes(first.as_ptr::<u8>(), 0, count * cell_bytes) };

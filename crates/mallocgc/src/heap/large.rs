@@ -10,7 +10,7 @@ use crate::heap::error::AllocError;
 use crate::heap::layouts::LayoutRecord;
 use crate::heap::space::Space;
 use crate::heap::span_class::SpanClassId;
-use crate::os;
+use crate::os::{self, sanitizer};
 
 /// Spans looked at for pages before the heap grows by a large object.
 const SWEEPS_PER_LARGE: usize = 1000;
@@ -45,6 +45,7 @@ impl Space {
         self.reclaim(rounded / PAGE_SIZE, SWEEPS_PER_LARGE);
         let id = self.make_span(class, rounded)?;
         let span = self.span(id);
+        sanitizer::unpoison(span.base(), rounded);
         if clear == Clear::Yes && span.needs_zero() {
             // SAFETY: the span is ours and as long as its cell.
             unsafe { os::zero_streaming(span.base().as_ptr(), rounded) };

@@ -34,7 +34,7 @@ use crate::heap::pages::{PageRun, Pages};
 use crate::heap::span::{PageInfo, Shape, Span, SpanId, SpanPage};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
 use crate::layout::LayoutId;
-use crate::os::{HugePages, OsError, Reservation};
+use crate::os::{sanitizer, HugePages, OsError, Reservation};
 use Ordering::{Acquire, Relaxed, Release};
 use core::ptr::NonNull;
 
@@ -589,6 +589,7 @@ impl Space {
                 word.store(0, Relaxed);
             }
         }
+        sanitizer::poison(span.base(), pages << PAGE_SHIFT);
         self.span_count.fetch_add(1, Relaxed);
         self.publish(id, run, class, large);
         Ok(id)
@@ -702,6 +703,7 @@ impl Space {
             let place = unsafe { self.page_info.add(first.index() + page).as_ref() };
             place.store(0, Relaxed);
         }
+        sanitizer::unpoison(span.base(), pages << PAGE_SHIFT);
         self.span_count.fetch_sub(1, Relaxed);
         let mut heap = self.page_heap.lock();
         heap.pages.give_back(first, pages);

@@ -12,9 +12,11 @@
 //! Not here: who sweeps when (`collect::sweep`).
 
 use crate::base::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::base::Address;
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
+use crate::os::sanitizer;
 
 /// What became of a swept span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +37,11 @@ impl Space {
         let live: u32 = survivors.iter().map(|word| word.load(Relaxed).count_ones()).sum();
         let clobber = self.clobber.load(Relaxed);
         if clobber != 0 {
-            self.clobber_dead(span, clobber);
+            self.for_each_dead(span, |cell, bytes| clobber_cell(cell, bytes, clobber));
+            span.set_needs_zero(true);
+        }
+        if sanitizer::POISONS {
+            self.for_each_dead(span, sanitizer::poison);
         }
         for word in self.mark_bits(span) {
             word.store(0, Relaxed);
@@ -137,22 +143,24 @@ impl Space {
         self.sweep_closed.store(false, Release);
     }
 
-    fn clobber_dead(&self, span: &Span, pattern: u64) {
-        if self.class_info(span.class()).size.index() == 0 {
-            return;
-        }
+    /// Calls `act` with each cell of a span that holds no survivor.
+    fn for_each_dead(&self, span: &Span, act: impl Fn(Address, usize)) {
         let survivors = self.survivor_bits(span);
         for index in 0..span.cells() {
             if survivors[index / 64].load(Relaxed) >> (index % 64) & 1 == 0 {
-                let cell = span.cell(index).as_ptr::<u64>();
-                for word in 0..span.cell_bytes() / 8 {
-                    // SAFETY: by invariant 1 of `Span` the word lies in the
-                    // cell; it is dead and the sweeper owns the span.
-                    unsafe { cell.add(word).write(pattern) };
-                }
+                act(span.cell(index), span.cell_bytes());
             }
         }
-        span.set_needs_zero(true);
+    }
+}
+
+/// Overwrites a dead cell with a pattern.
+fn clobber_cell(cell: Address, bytes: usize, pattern: u64) {
+    sanitizer::unpoison(cell, bytes);
+    for word in 0..bytes / size_of::<u64>() {
+        // SAFETY: by invariant 1 of `Span` the word lies in the cell; it is
+        // dead and the sweeper owns the span.
+        unsafe { cell.as_ptr::<u64>().add(word).write(pattern) };
     }
 }
 

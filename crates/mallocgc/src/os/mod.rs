@@ -15,6 +15,7 @@ pub mod backtrace;
 pub mod census;
 pub mod clock;
 pub mod fault;
+pub mod sanitizer;
 pub mod fence;
 pub mod memory;
 pub mod zero;

@@ -17,7 +17,7 @@ use crate::raw::layout::Layout;
 use crate::world::callback;
 use crate::world::mutator::{MutatorRecord, RootCallback};
 use crate::world::roots::RootVisitor;
-use crate::world::stop::{CYCLE_DUE, STOP};
+use crate::world::gate::{CYCLE_DUE, STOP};
 use Ordering::{Relaxed, Release};
 use core::cell::Cell;
 use core::marker::PhantomData;

@@ -1,6 +1,7 @@
 //! Mutators, how they are stopped, and roots.
 
 pub mod callback;
+pub(crate) mod gate;
 pub mod roots;
 pub mod mutator;
 pub mod stop;

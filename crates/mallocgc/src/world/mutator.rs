@@ -9,18 +9,14 @@
 //! is active, and to the collector while the world is stopped.
 
 use crate::base::Address;
-use crate::base::sync::{AtomicBool, AtomicPtr, AtomicU32};
+use crate::base::sync::{AtomicBool, AtomicPtr};
 use crate::heap::cache::Cache;
 use crate::os::{self, OsError, Reservation};
+use crate::world::gate::State;
 use crate::world::roots::RootVisitor;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 use std::sync::Mutex;
-
-/// The thread may touch the heap.
-pub(crate) const ACTIVE: u32 = 1;
-/// The thread touches nothing until it has entered again.
-pub(crate) const SAFE: u32 = 0;
 
 /// A mutator's callback that visits its roots.
 pub type RootCallback = Box<dyn FnMut(&mut RootVisitor<'_>) + Send>;
@@ -30,7 +26,7 @@ pub type RootCallback = Box<dyn FnMut(&mut RootVisitor<'_>) + Send>;
 pub struct MutatorRecord {
     /// Next record of the world's list.
     pub(crate) next: AtomicPtr<MutatorRecord>,
-    pub(crate) state: AtomicU32,
+    pub(crate) state: State,
     pub(crate) in_use: AtomicBool,
     /// Nested `blocking` calls.
     pub(crate) blocking_depth: Cell<u32>,
@@ -115,7 +111,7 @@ impl MutatorRecord {
     pub(crate) fn new(seed: u64) -> Result<MutatorRecord, OsError> {
         Ok(MutatorRecord {
             next: AtomicPtr::new(core::ptr::null_mut()),
-            state: AtomicU32::new(SAFE),
+            state: State::safe(),
             in_use: AtomicBool::new(true),
             blocking_depth: Cell::new(0),
             cache: Cache::new(seed)?,

@@ -4,40 +4,26 @@
 //! a blocking section, parked, or detached. To stop the world the collector
 //! raises the stop bit of the poll word and waits until every mutator is
 //! safe; a mutator that becomes active looks at the bit afterwards and steps
-//! back if it is up. Each side writes its own word and then reads the
-//! other's, so that at least one of them sees the other; the mutator's fence
-//! between the two is a compiler fence only, and the collector makes up for
-//! it with a barrier executed by every running thread (`os::heavy_fence`).
-//!
-//! ```text
-//! mutator                         collector
-//! state = ACTIVE                  poll_word |= STOP
-//! light_fence                     heavy_fence
-//! poll_word & STOP ? step back    state == SAFE ? stopped : wait for it
-//! ```
+//! back if it is up (`gate`).
 //!
 //! A mutator that does not come to a boundary in time is named, the attempt
 //! is given up, and the others go on: a collection is late, nobody hangs.
 //!
 //! Protection: the list is behind the world lock, which the collector keeps
 //! while the world is stopped. The argument is in `docs/design/stopping.md`,
-//! the model in `tests::loom_*`.
+//! the model in `gate`.
 
-use crate::base::sync::{AtomicU32, Lock, LockGuard, Ordering, Rank, Signal};
+use crate::base::sync::{Lock, LockGuard, Ordering, Rank, Signal};
 use crate::heap::cache::CacheCounts;
 use crate::heap::meta::{MetaError, MetaStat};
 use crate::heap::space::Space;
 use crate::os;
 use crate::world::callback;
-use crate::world::mutator::{ACTIVE, MutatorRecord, SAFE, ThreadLabel};
-use Ordering::{Acquire, Relaxed, Release};
+use crate::world::gate::{CYCLE_DUE, Gate, STOP};
+use crate::world::mutator::{MutatorRecord, ThreadLabel};
+use Ordering::Relaxed;
 use core::ptr::NonNull;
 use std::time::Duration;
-
-/// Bit of the poll word: the world is stopping or stopped.
-pub(crate) const STOP: u32 = 1;
-/// Bit of the poll word: the heap has grown to its trigger.
-pub(crate) const CYCLE_DUE: u32 = 2;
 
 #[derive(Debug)]
 struct Mutators {
@@ -55,7 +41,7 @@ unsafe impl Send for Mutators {}
 /// The mutators of one heap.
 #[derive(Debug)]
 pub struct World {
-    poll_word: AtomicU32,
+    gate: Gate,
     mutators: Lock<Mutators>,
     /// A mutator has become safe while the world was stopping.
     arrived: Signal,
@@ -81,7 +67,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> World {
         let mutators = Mutators { head: None, attached: 0, retired: CacheCounts::default(), seed };
         World {
-            poll_word: AtomicU32::new(0),
+            gate: Gate::new(),
             mutators: Lock::new(Rank::World, mutators),
             arrived: Signal::new(),
             resumed: Signal::new(),
@@ -91,22 +77,21 @@ impl World {
     /// Whether a mutator at a boundary has something to do. One load.
     #[inline(always)]
     pub(crate) fn poll_word(&self) -> u32 {
-        // Relaxed: the slow path that follows takes the lock.
-        self.poll_word.load(Relaxed)
+        self.gate.poll_word()
     }
 
     /// Address of the poll word, for generated code.
     pub(crate) fn poll_word_address(&self) -> *const u32 {
-        core::ptr::from_ref(&self.poll_word).cast()
+        core::ptr::from_ref(self.gate.word()).cast()
     }
 
     /// Asks the next mutator at a boundary to run a cycle.
     pub(crate) fn announce_cycle(&self) {
-        self.poll_word.fetch_or(CYCLE_DUE, Relaxed);
+        self.gate.raise(CYCLE_DUE);
     }
 
     pub(crate) fn withdraw_cycle(&self) {
-        self.poll_word.fetch_and(!CYCLE_DUE, Relaxed);
+        self.gate.lower(CYCLE_DUE);
     }
 
     /// A record for this thread, active.
@@ -175,24 +160,15 @@ impl World {
     /// Makes a mutator active; waits while the world is stopped.
     #[inline]
     pub(crate) fn enter(&self, record: &MutatorRecord) {
-        record.state.store(ACTIVE, Relaxed);
-        // Pairs with `heavy_fence` in `stop`.
-        os::light_fence();
-        // Acquire: pairs with the Release in `Stopped::drop`, so that what
-        // the collector did is seen.
-        if self.poll_word.load(Acquire) & STOP != 0 {
-            self.step_back(record);
+        if !self.gate.try_enter(&record.state) {
+            self.wait_to_enter(record);
         }
     }
 
     /// Makes a mutator safe.
     #[inline]
     pub(crate) fn leave(&self, record: &MutatorRecord) {
-        // Release: pairs with the Acquire in `stop`, so that the collector
-        // sees what the mutator wrote.
-        record.state.store(SAFE, Release);
-        os::light_fence();
-        if self.poll_word.load(Relaxed) & STOP != 0 {
+        if self.gate.leave(&record.state) {
             self.report_arrival();
         }
     }
@@ -209,20 +185,17 @@ impl World {
         self.arrived.notify_all();
     }
 
-    /// Lets a stop happen, then becomes active again.
+    /// Lets a stop happen, then becomes active.
     #[cold]
-    fn step_back(&self, record: &MutatorRecord) {
+    fn wait_to_enter(&self, record: &MutatorRecord) {
         loop {
-            record.state.store(SAFE, Release);
             let mut mutators = self.mutators.lock();
             self.arrived.notify_all();
-            while self.poll_word.load(Relaxed) & STOP != 0 {
+            while self.gate.poll_word() & STOP != 0 {
                 self.resumed.wait(&mut mutators);
             }
             drop(mutators);
-            record.state.store(ACTIVE, Relaxed);
-            os::light_fence();
-            if self.poll_word.load(Acquire) & STOP == 0 {
+            if self.gate.try_enter(&record.state) {
                 return;
             }
         }
@@ -231,7 +204,8 @@ impl World {
     /// A boundary of an active mutator: parks while the world is stopped.
     pub(crate) fn park_if_stopping(&self, record: &MutatorRecord) {
         if self.poll_word() & STOP != 0 {
-            self.step_back(record);
+            self.gate.leave(&record.state);
+            self.wait_to_enter(record);
         }
     }
 
@@ -246,17 +220,12 @@ impl World {
         limit: Duration,
     ) -> Result<Stopped<'_>, StopTimedOut> {
         let mut mutators = self.mutators.lock();
-        self.poll_word.fetch_or(STOP, Relaxed);
-        let others = mutators.attached > usize::from(own.is_some());
-        if others {
-            // Pairs with the light fences in `enter` and `leave`.
-            os::heavy_fence();
-        }
+        self.gate.close(mutators.attached <= usize::from(own.is_some()));
         let begin = os::now_nanos();
         while let Some(label) = first_active(&mutators) {
             let waited = Duration::from_nanos(os::now_nanos() - begin);
             if waited >= limit {
-                self.poll_word.fetch_and(!STOP, Release);
+                self.gate.open();
                 drop(mutators);
                 self.resumed.notify_all();
                 return Err(StopTimedOut { thread: label, waited });
@@ -299,8 +268,7 @@ fn first_active(mutators: &Mutators) -> Option<ThreadLabel> {
     while let Some(record) = at {
         // SAFETY: records live as long as the heap.
         let record = unsafe { record.as_ref() };
-        // Acquire: pairs with the Release in `leave` and `step_back`.
-        if record.in_use.load(Relaxed) && record.state.load(Acquire) == ACTIVE {
+        if record.in_use.load(Relaxed) && record.state.is_active() {
             return Some(record.thread.get());
         }
         at = NonNull::new(record.next.load(Relaxed));
@@ -347,8 +315,7 @@ impl Stopped<'_> {
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `enter`.
-        self.world.poll_word.fetch_and(!STOP, Release);
+        self.world.gate.open();
         self.world.resumed.notify_all();
         // The guard goes after this; waiters wake to a free lock.
     }
