@@ -24,7 +24,7 @@ use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
 use crate::heap::sweep::{Sweeping, Swept};
-use crate::os::{sanitizer, OsError, Reservation};
+use crate::os::{OsError, Reservation, sanitizer};
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 

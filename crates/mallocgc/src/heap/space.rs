@@ -34,7 +34,7 @@ use crate::heap::pages::{PageRun, Pages};
 use crate::heap::span::{PageInfo, Shape, Span, SpanId, SpanPage};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
 use crate::layout::LayoutId;
-use crate::os::{sanitizer, HugePages, OsError, Reservation};
+use crate::os::{HugePages, OsError, Reservation, sanitizer};
 use Ordering::{Acquire, Relaxed, Release};
 use core::ptr::NonNull;
 

@@ -11,8 +11,8 @@
 //!
 //! Not here: who sweeps when (`collect::sweep`).
 
-use crate::base::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::base::Address;
+use crate::base::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;

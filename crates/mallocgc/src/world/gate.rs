@@ -8,7 +8,7 @@
 //!
 //! Protection: atomics only. Waiting and waking is the world's (`stop`).
 
-use crate::base::sync::model::{AtomicU32, Ordering};
+use crate::base::sync::{Ordering, model::AtomicU32};
 use crate::os;
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -139,10 +139,12 @@ mod loom_tests {
             }
         }
 
-        /// Enters, works, leaves; gives up when the gate is closed.
+        /// Enters, works, leaves; gives up when the gate is closed. Returns
+        /// whether the world would tell the collector, which it does when a
+        /// mutator finds the gate closed and when `leave` says so.
         fn mutate(&self, index: usize) -> bool {
             if !self.gate.try_enter(&self.states[index]) {
-                return false;
+                return true;
             }
             // SAFETY: loom checks that nobody else touches it meanwhile.
             self.heaps[index].with_mut(|heap| unsafe { *heap += 1 });
@@ -180,7 +182,10 @@ mod loom_tests {
 
     #[test]
     fn loom_two_mutators_and_a_collector() {
-        loom::model(|| {
+        // Three threads: all schedules with up to three preemptions.
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
             let model = Arc::new(Model::new());
             let threads = [0, 1].map(|index| {
                 let model = model.clone();
