@@ -5,7 +5,7 @@
 //! cancels out.
 
 use crate::suite::Contest;
-use mallocgc_bench::{Measure, RunReport, Runtime, Scale};
+use mallocgc_bench::{RunReport, Runtime, Scale};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -187,13 +187,6 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
         0 => None,
         count if count % 2 == 1 => Some(values[middle]),
         _ => Some((values[middle - 1] + values[middle]) / 2.0),
-    }
-}
-
-impl Row {
-    /// Whether the deciding figure is the CPU time of the process.
-    pub(crate) fn is_measured_by_cpu(&self) -> bool {
-        self.measure == Measure::ProcessCpu.name()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::row::{Row, State};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use mallocgc_bench::Runtime;
 use std::io::{self, Write};
 
 /// One JSON object per line.
@@ -27,7 +28,6 @@ pub(crate) fn write_tables(out: &mut impl Write, rows: &[Row]) -> io::Result<()>
         "p99",
         "check",
     ]);
-    let mut metrics = table(&["workload", "figure", "runtime", "value", "ratio"]);
     let mut last = "";
     for row in rows {
         let workload = if row.workload == last { "" } else { &row.workload };
@@ -54,7 +54,6 @@ pub(crate) fn write_tables(out: &mut impl Write, rows: &[Row]) -> io::Result<()>
         }
         results.add_row(cells);
     }
-    add_metrics(&mut metrics, rows);
     writeln!(out, "{results}")?;
     let mut notes: Vec<String> = rows
         .iter()
@@ -66,44 +65,73 @@ pub(crate) fn write_tables(out: &mut impl Write, rows: &[Row]) -> io::Result<()>
     for note in notes {
         writeln!(out, "{note}")?;
     }
-    if metrics.row_count() > 0 {
+    if let Some(metrics) = metrics_table(rows) {
         writeln!(out, "\n{metrics}")?;
     }
     if let Some(row) = rows.iter().find(|row| row.base.is_some()) {
         let base = row.base.map_or("", |base| base.name());
         writeln!(
             out,
-            "\nratio: median over the rounds of each round's ratio to {base} (lower is better), of CPU time \
-             or, where a workload\ntimes a phase, of the figure marked * below the results."
+            "\nratio, and in brackets: median over the rounds of each round's ratio to {base}; lower is \
+             better. It is that of\nCPU time or, where a workload is about something else, of the \
+             figure marked *."
         )?;
     }
     Ok(())
 }
 
-/// One block per figure, the runtimes below each other.
-fn add_metrics(metrics: &mut Table, rows: &[Row]) {
+/// A line per figure, a column per runtime: the value, and in brackets its ratio to the base's.
+fn metrics_table(rows: &[Row]) -> Option<Table> {
+    let mut runtimes: Vec<Runtime> = rows.iter().map(|row| row.runtime).collect();
+    runtimes.sort();
+    runtimes.dedup();
+    let mut header = vec!["workload", "figure"];
+    header.extend(runtimes.iter().map(|runtime| runtime.name()));
+    let mut metrics = table(&header);
     for case in rows.chunk_by(|a, b| a.workload == b.workload) {
         let mut names: Vec<&String> = case.iter().flat_map(|row| row.metrics.keys()).collect();
-        names.sort();
+        names.sort_by_cached_key(|name| natural_key(name));
         names.dedup();
         let mut workload = case[0].workload.as_str();
         for name in names {
-            let star =
-                if case[0].measure == name && !case[0].is_measured_by_cpu() { "*" } else { "" };
-            let mut figure = format!("{name}{star}");
-            for row in case {
-                let Some(&value) = row.metrics.get(name) else { continue };
-                metrics.add_row(vec![
-                    Cell::new(workload),
-                    Cell::new(&figure),
-                    Cell::new(row.runtime),
-                    right(&format!("{value:.2}")),
-                    right(&ratio(row.metric_ratios.get(name).copied())),
-                ]);
-                (workload, figure) = ("", String::new());
+            let star = if case[0].measure == name { "*" } else { "" };
+            let mut cells = vec![Cell::new(workload), Cell::new(format!("{name}{star}"))];
+            for runtime in &runtimes {
+                let row = case.iter().find(|row| row.runtime == *runtime);
+                cells.push(right(&row.map_or(String::new(), |row| metric(row, name))));
             }
+            metrics.add_row(cells);
+            workload = "";
         }
     }
+    (metrics.row_count() > 0).then_some(metrics)
+}
+
+fn metric(row: &Row, name: &str) -> String {
+    let Some(&value) = row.metrics.get(name) else { return String::new() };
+    let value = match name {
+        _ if name.ends_with("_nanos") => nanos(value as u64),
+        _ if name.ends_with("_bytes") => bytes(value as u64),
+        _ => format!("{value:.2}"),
+    };
+    match row.metric_ratios.get(name) {
+        Some(ratio) if row.base != Some(row.runtime) => format!("{value} ({ratio:.2})"),
+        _ => value,
+    }
+}
+
+/// A sort key by which numbers in names come in the order of their values.
+fn natural_key(name: &str) -> String {
+    let mut key = String::new();
+    for run in name.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()) {
+        let text = String::from_utf8_lossy(run);
+        if run[0].is_ascii_digit() {
+            key.push_str(&format!("{text:0>20}"));
+        } else {
+            key.push_str(&text);
+        }
+    }
+    key
 }
 
 /// One line below the header and no others: the rows are many.
@@ -147,7 +175,14 @@ fn bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, nanos};
+    use super::{bytes, nanos, natural_key};
+
+    #[test]
+    fn sizes_come_in_order() {
+        let mut names = ["ns_1024", "ns_8_to_32", "ns_8", "ns_32"];
+        names.sort_by_cached_key(|name| natural_key(name));
+        assert_eq!(names, ["ns_8", "ns_8_to_32", "ns_32", "ns_1024"]);
+    }
 
     #[test]
     fn figures_have_units() {
