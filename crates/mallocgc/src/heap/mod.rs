@@ -4,6 +4,7 @@
 
 pub mod meta;
 pub mod pages;
+pub mod scavenge;
 pub mod error;
 pub mod span;
 pub mod span_class;

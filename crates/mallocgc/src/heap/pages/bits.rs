@@ -4,6 +4,7 @@
 //! those among them known to be zero. All that is known of a page otherwise, its span has.
 
 use super::summary::Summary;
+use super::table::Zeroed;
 
 /// Log2 of [`CHUNK_PAGES`].
 pub(super) const CHUNK_SHIFT: usize = 9;
@@ -194,6 +195,10 @@ impl Bits {
             run += word.trailing_ones() as usize;
             start = start.or(Some(run));
             longest = longest.max(run);
+            if word == 0 {
+                run = 0;
+                continue;
+            }
             // Runs inside the word, as long as they are longer than what was found. Each
             // step of the loop asks for one page more.
             if longest < WORD_BITS {
@@ -223,6 +228,9 @@ pub(super) struct Chunk {
     /// decommitted since.
     pub(super) zero: Bits,
 }
+
+// SAFETY: integers only; zeros say that nothing is free.
+unsafe impl Zeroed for Chunk {}
 
 impl Chunk {
     /// Whether a free page has memory that could be returned.

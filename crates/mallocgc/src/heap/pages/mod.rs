@@ -1,7 +1,7 @@
 //! The page allocator: which pages are free, and which of those are in memory.
 //!
 //! Two bits per page, in chunks of 512 (`bits`): free, and known to be zero. A tree
-//! of summaries above the chunks (`summary`) finds the lowest free run of a length in some tens of
+//! of summaries above the chunks (`tree`) finds the lowest free run of a length in some tens of
 //! steps, whatever the size of the heap. Always taking the lowest keeps the heap's end
 //! empty: new spans fill old holes, and what is given back to the system is far from
 //! what is reused.
@@ -18,17 +18,21 @@
 //! Not here: spans (`span`), committing and decommitting (`space`), how much to
 //! give back to the system and when (`scavenge`).
 
-mod bits;
-mod summary;
 mod table;
+
+mod summary;
+
+mod bits;
+
+mod tree;
 
 use crate::base::PageId;
 use crate::base::address::round_up;
 use crate::os::OsError;
 
 use bits::{CHUNK_PAGES, CHUNK_SHIFT, Chunk};
-use summary::Tree;
 use table::Table;
+use tree::Tree;
 
 /// Hints, for runs of 1, 2, 4, … pages. Longer runs use the last: 256 MiB.
 const HINTS: usize = 16;
@@ -260,9 +264,11 @@ impl Pages {
             zeroed += bits.zero.remove(offset, count);
             let removed = bits.free.remove(offset, count);
             debug_assert_eq!(removed, count, "pages {start}+{pages} were not free");
-            let (summary, has_dirty) = (bits.free.summary(), bits.has_dirty());
+            let summary = bits.free.summary();
             self.tree.set_chunk(chunk, summary);
-            self.set_dirty(chunk, has_dirty);
+            if self.is_dirty(chunk) && !self.chunks.entries()[chunk].has_dirty() {
+                self.set_dirty(chunk, false);
+            }
         }
         self.tree.update(start >> CHUNK_SHIFT, (start + pages - 1) >> CHUNK_SHIFT);
         self.free -= pages;
@@ -297,6 +303,10 @@ impl Pages {
             // A run may begin so far before these pages and reach into them.
             *hint = start.saturating_sub((1 << log) - 1).min(*hint);
         }
+    }
+
+    fn is_dirty(&self, chunk: usize) -> bool {
+        self.dirty.entries()[chunk / 64] >> (chunk % 64) & 1 != 0
     }
 
     fn set_dirty(&mut self, chunk: usize, dirty: bool) {
@@ -386,8 +396,7 @@ impl Pages {
             free += chunk.free.count(0, CHUNK_PAGES);
             zero += chunk.zero.count(0, CHUNK_PAGES);
             assert!(chunk.zero.without(&chunk.free).is_empty(), "used pages of {index} are zero");
-            let dirty = self.dirty.entries()[index / 64] >> (index % 64) & 1 != 0;
-            assert_eq!(dirty, chunk.has_dirty(), "the dirty bit of chunk {index}");
+            assert_eq!(self.is_dirty(index), chunk.has_dirty(), "the dirty bit of chunk {index}");
         }
         assert_eq!((self.free, self.zero), (free, zero), "counts of free and zero pages");
         assert!(self.free <= self.grown, "{} free of {}", self.free, self.grown);

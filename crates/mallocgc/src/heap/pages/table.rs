@@ -12,10 +12,6 @@ pub(super) unsafe trait Zeroed: Copy {}
 
 // SAFETY: an integer.
 unsafe impl Zeroed for u64 {}
-// SAFETY: integers only.
-unsafe impl Zeroed for super::bits::Chunk {}
-// SAFETY: integers only.
-unsafe impl Zeroed for super::summary::Summary {}
 
 /// Entries that begin as zero bytes.
 ///
