@@ -7,7 +7,7 @@
 use crate::case::RunError;
 use crate::host::resident_bytes;
 use crate::report::Outcome;
-use mallocgc::raw::{AllocError, Config, Heap, Layout, Mutator, TypeLayout};
+use mallocgc::raw::{AllocError, Config, Force, Heap, Layout, Mutator, TypeLayout};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
@@ -76,6 +76,28 @@ impl Session {
             })
         })
     }
+}
+
+impl From<AllocError> for RunError {
+    fn from(error: AllocError) -> RunError {
+        RunError::failed("allocation")(error)
+    }
+}
+
+/// Stores a reference into a field of an object.
+///
+/// # Safety
+///
+/// As for [`Mutator::write`].
+#[inline(always)]
+pub(crate) unsafe fn set<T>(mutator: &Mutator, slot: *mut *mut T, value: *mut T) {
+    // SAFETY: the caller's promise.
+    unsafe { mutator.write(slot.cast(), value.cast()) }
+}
+
+/// Collects and sweeps.
+pub(crate) fn collect(mutator: &Mutator) -> Result<(), RunError> {
+    mutator.gc(Force::NowAndSweep).map_err(RunError::failed("collection"))
 }
 
 /// Objects as the workloads see them. A benchmark without memory has nothing to go on with.

@@ -1,5 +1,6 @@
 //! lru-server with explicit freeing: entries are linked by raw pointers and owned by the cache.
 
+use crate::latency::{Histogram, OpenLoop};
 use crate::random::{Digest, Random};
 use crate::support::{Outcome, Run, process_cpu_nanos};
 use std::ptr::null_mut;
@@ -138,62 +139,6 @@ fn respond(value: &[u64], seed: u64) -> Option<Box<Part>> {
     first
 }
 
-/// Times in buckets of a 32nd of a power of two.
-struct Histogram {
-    counts: [u64; 2048],
-    total: u64,
-    max: u64,
-}
-
-impl Histogram {
-    fn new() -> Histogram {
-        Histogram { counts: [0; 2048], total: 0, max: 0 }
-    }
-
-    fn add(&mut self, value: u64) {
-        let mut index = value;
-        if value >= 64 {
-            let shift = u64::from(58 - value.leading_zeros());
-            index = (shift + 1) * 32 + ((value >> shift) - 32);
-        }
-        self.counts[index as usize] += 1;
-        self.total += 1;
-        self.max = self.max.max(value);
-    }
-
-    fn quantile(&self, per_million: u64) -> f64 {
-        let rank = (self.total * per_million).div_ceil(1_000_000);
-        let mut seen = 0;
-        for (i, count) in (0u64..).zip(self.counts) {
-            seen += count;
-            if seen >= rank {
-                return if i < 64 { i as f64 } else { ((i % 32 + 32) << (i / 32 - 1)) as f64 };
-            }
-        }
-        self.max as f64
-    }
-}
-
-/// A single server that requests reach at fixed intervals.
-struct Queue {
-    interval: u64,
-    arrival: u64,
-    free: u64,
-    latency: Histogram,
-}
-
-impl Queue {
-    fn new(interval: u64) -> Queue {
-        Queue { interval, arrival: 0, free: 0, latency: Histogram::new() }
-    }
-
-    fn add(&mut self, service: u64) {
-        self.free = self.free.max(self.arrival) + service;
-        self.latency.add(self.free - self.arrival);
-        self.arrival += self.interval;
-    }
-}
-
 pub fn run(run: &Run) -> Outcome {
     let (entries, requests) = (run.number("entries"), run.number("requests"));
     let buckets = entries.next_power_of_two() as usize;
@@ -210,7 +155,7 @@ pub fn run(run: &Run) -> Outcome {
     let mut check = Digest::new();
     let mut random = Random::new(6);
     let mut service = Histogram::new();
-    let mut queues = [Queue::new(4_000), Queue::new(10_000)];
+    let mut queues = [OpenLoop::new(4_000), OpenLoop::new(10_000)];
     let mut hits = 0;
     let cpu = process_cpu_nanos();
     let begin = Instant::now();
@@ -239,10 +184,10 @@ pub fn run(run: &Run) -> Outcome {
     outcome.metric("service_p50_nanos", service.quantile(500_000));
     outcome.metric("service_p99_nanos", service.quantile(990_000));
     outcome.metric("service_p999_nanos", service.quantile(999_000));
-    outcome.metric("service_max_nanos", service.max as f64);
+    outcome.metric("service_max_nanos", service.max());
     for (queue, name) in queues.iter().zip(["open_4us", "open_10us"]) {
-        outcome.metric(format!("{name}_p99_nanos"), queue.latency.quantile(990_000));
-        outcome.metric(format!("{name}_max_nanos"), queue.latency.max as f64);
+        outcome.metric(format!("{name}_p99_nanos"), queue.latency().quantile(990_000));
+        outcome.metric(format!("{name}_max_nanos"), queue.latency().max());
     }
     outcome.check = check.value();
     outcome

@@ -13,6 +13,9 @@ mod fragmentation;
 mod gcbench;
 mod index;
 mod large_objects;
+#[path = "../../../src/latency.rs"]
+#[allow(dead_code)]
+mod latency;
 mod larson;
 mod lru_server;
 #[path = "../../../src/random.rs"]
