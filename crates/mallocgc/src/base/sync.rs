@@ -64,6 +64,8 @@ pub enum Rank {
     Specials,
     /// Queue of finalizers and cleanups.
     Queue,
+    /// Free records of specials, and free tables of them.
+    Records,
     /// Mark work shared between workers.
     Work,
     /// Profile buckets and event sinks.

@@ -11,8 +11,8 @@
 //!
 //! Not here: when a cycle is due (`pacer`), who asks for one (`raw`).
 
-use crate::base::Address;
 use crate::base::sync::{AtomicU64, Ordering::Relaxed};
+use crate::collect::finalize;
 use crate::collect::mark::{Marked, Marker};
 use crate::collect::pacer::{Pace, PacerSettings};
 use crate::collect::work::SharedWork;
@@ -50,32 +50,13 @@ impl core::fmt::Debug for Parts<'_> {
 pub trait Extensions {
     /// Before roots are read: drop what pools keep.
     fn clear(&mut self);
-    /// Visits what registered objects keep alive: the references of objects
-    /// with finalizers, and the queue's own.
-    fn roots(&mut self, visit: &mut dyn FnMut(Root));
-    /// Everything reachable is marked: decide finalizers, weak handles and
-    /// cleanups. `keep` marks an object that lives one more cycle and is
-    /// called for objects whose references are all marked.
-    fn decide(&mut self, judge: &mut dyn Judge);
+    /// An object sampled for the heap profile is gone; the numbers are those
+    /// it was registered with. Called under a lock.
+    fn sample_freed(&mut self, numbers: [u64; 2]);
+    /// It is decided who lives: marked objects, and no others.
+    fn decided(&mut self);
     /// After each phase, for the verifier.
     fn verify(&mut self, phase: Phase);
-}
-
-/// A root from [`Extensions::roots`].
-#[derive(Clone, Copy, Debug)]
-pub enum Root {
-    /// The object itself.
-    Object(Address),
-    /// What the object refers to, and not the object.
-    ReferencesOf(Address),
-}
-
-/// Answers and acts on liveness at the end of marking.
-pub trait Judge {
-    /// Whether the object at an address is marked.
-    fn is_marked(&self, object: Address) -> bool;
-    /// Marks an object and all it refers to.
-    fn keep(&mut self, object: Address);
 }
 
 /// The phases of a cycle.
@@ -270,7 +251,7 @@ impl<'c> Marking<'c> {
         {
             // Trace functions, root callbacks.
             let _inside = callback::enter();
-            self.visit_roots(&mut marker, extensions);
+            self.visit_roots(&mut marker);
         }
         report.roots = marker.visited_roots;
         let rooted = os::now_nanos();
@@ -279,27 +260,21 @@ impl<'c> Marking<'c> {
         while work.take_overflow() {
             report.overflows += 1;
             marker.rescan();
+            finalize::visit_roots_again(self.space, &mut marker);
         }
         let marked = os::now_nanos();
         report.mark_nanos = marked - rooted;
         let _inside = callback::enter();
         extensions.verify(Phase::Marked);
-        extensions.decide(&mut Verdict { space: self.space, marker: &mut marker });
-        while work.take_overflow() {
-            report.overflows += 1;
-            marker.rescan();
-        }
+        finalize::decide(self.space, &mut marker, &mut |sample| extensions.sample_freed(sample));
+        extensions.decided();
         report.decide_nanos = os::now_nanos() - marked;
         total.objects += marker.marked.objects;
         total.bytes += marker.marked.bytes;
         total
     }
 
-    fn visit_roots<const SHARED: bool>(
-        &self,
-        marker: &mut Marker<'c, SHARED>,
-        extensions: &mut dyn Extensions,
-    ) {
+    fn visit_roots<const SHARED: bool>(&self, marker: &mut Marker<'c, SHARED>) {
         let mut sink = Sink(marker);
         self.stopped.for_each_mutator(|mutator| {
             sink.0.visited_roots += mutator.roots.len() as u64;
@@ -311,10 +286,7 @@ impl<'c> Marking<'c> {
             }
         });
         self.roots.visit_all(&mut sink);
-        extensions.roots(&mut |root| match root {
-            Root::Object(object) => sink.0.visit(object.as_usize()),
-            Root::ReferencesOf(object) => sink.0.visit_references(object),
-        });
+        finalize::visit_roots(self.space, sink.0);
     }
 
     /// Marks everything reachable from what is grey, on all workers.
@@ -356,23 +328,5 @@ impl<const SHARED: bool> RootSink for Sink<'_, '_, SHARED> {
     fn ambiguous(&mut self, value: usize) {
         self.0.visited_roots += 1;
         self.0.visit_ambiguous(value);
-    }
-}
-
-struct Verdict<'m, 's, const SHARED: bool> {
-    space: &'s Space,
-    marker: &'m mut Marker<'s, SHARED>,
-}
-
-impl<const SHARED: bool> Judge for Verdict<'_, '_, SHARED> {
-    fn is_marked(&self, object: Address) -> bool {
-        let Some(found) = self.space.find_cell(object) else { return false };
-        let span = self.space.span(found.span);
-        Marker::<SHARED>::is_marked(self.space, span, found.index)
-    }
-
-    fn keep(&mut self, object: Address) {
-        self.marker.visit(object.as_usize());
-        self.marker.drain();
     }
 }

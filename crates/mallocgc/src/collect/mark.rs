@@ -182,7 +182,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    fn drain_own(&mut self) {
+    pub(crate) fn drain_own(&mut self) {
         let mut ring = [Grey(0); RING];
         let mut head = 0usize;
         let mut waiting = 0usize;
@@ -328,19 +328,23 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    /// Visits the references of an object without marking it: what an object
-    /// with a finalizer needs must be there when the finalizer runs.
-    pub(crate) fn visit_references(&mut self, object: Address) {
-        let Some(found) = self.space.find_object(object) else { return };
-        let span = self.space.span(found.span);
-        let info = self.space.class_info(span.class());
-        if info.scan == Scan::None {
-            return;
-        }
-        if info.size.index() == 0 {
+    /// Makes an object grey without marking it: what it refers to will be
+    /// marked, and not it.
+    pub(crate) fn push_unmarked(&mut self, span: &Span, index: usize) {
+        let class = span.class();
+        if self.space.class_info(class).size.index() == 0 {
             self.push_large(span);
         } else {
-            self.stack.push(Grey::new(found.cell.as_usize(), span.class().index()));
+            self.stack.push(Grey::new(span.cell(index).as_usize(), class.index()));
+        }
+    }
+
+    /// Marks an object whose references are marked already.
+    pub(crate) fn mark_only(&mut self, span: &Span, index: usize) {
+        let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
+        if self.set_mark(first, index) {
+            self.marked.objects += 1;
+            self.marked.bytes += span.cell_bytes() as u64;
         }
     }
 

@@ -3,4 +3,5 @@
 pub mod pacer;
 pub(crate) mod work;
 pub(crate) mod mark;
+pub(crate) mod finalize;
 pub mod cycle;

@@ -15,3 +15,4 @@ pub mod sweep;
 pub mod cache;
 pub mod large;
 pub mod object;
+pub mod special;

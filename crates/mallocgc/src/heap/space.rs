@@ -23,7 +23,7 @@
 //!
 //! Not here: what is free in a span (`cache`), who is alive (`collect`).
 
-use crate::base::size_class::SizeClass;
+use crate::base::size_class::{SizeClass, TINY_SIZE};
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
 use crate::heap::central::{Central, Popped};
@@ -33,6 +33,7 @@ use crate::heap::meta::Meta;
 use crate::heap::pages::{PageRun, Pages};
 use crate::heap::span::{PageInfo, Shape, Span, SpanId, SpanPage};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
+use crate::heap::special::Specials;
 use crate::layout::LayoutId;
 use crate::os::{HugePages, OsError, Reservation, sanitizer};
 use Ordering::{Acquire, Relaxed, Release};
@@ -166,6 +167,8 @@ pub struct Space {
     /// What a freed cell is overwritten with; zero for nothing.
     pub(crate) clobber: AtomicU64,
 
+    /// Records on objects.
+    pub(crate) specials: Specials,
     huge_pages: bool,
     page_heap: Lock<PageHeap>,
     classes: Lock<()>,
@@ -259,6 +262,7 @@ impl Space {
             freed: [const { AtomicU64::new(0) }; crate::base::size_class::SIZE_CLASSES],
             freed_large_bytes: AtomicU64::new(0),
             clobber: AtomicU64::new(0),
+            specials: Specials::new(),
             huge_pages: options.huge_pages,
             page_heap: Lock::new(Rank::Pages, page_heap),
             classes: Lock::new(Rank::SpanClasses, ()),
@@ -287,6 +291,18 @@ impl Space {
                 self.add_class(info)?.expect("the first ids are free");
             }
         }
+        let tiny = SizeClass::for_size(TINY_SIZE);
+        let info = ClassInfo {
+            mask: 0,
+            layout: core::ptr::null(),
+            magic: tiny.magic(),
+            cell_bytes: tiny.cell_size() as u32,
+            layout_id: LayoutId::NOSCAN,
+            scan: Scan::None,
+            size: tiny,
+        };
+        let class = self.add_class(info)?;
+        debug_assert_eq!(class, Some(SpanClassId::TINY));
         debug_assert_eq!(self.class_count(), SpanClassId::BUILT_IN);
         Ok(())
     }
@@ -696,6 +712,8 @@ impl Space {
     /// object and no special.
     pub(crate) fn free_span(&self, id: SpanId) {
         let span = self.span(id);
+        // The cycle that found the last object dead took the table away.
+        debug_assert!(span.specials.load(Relaxed).is_null(), "a freed span has specials");
         let first = self.page_of(span.base()).expect("a span lies in the heap");
         let pages = span.pages();
         for page in 0..pages {

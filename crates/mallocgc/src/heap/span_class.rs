@@ -4,7 +4,8 @@
 //! marker must know of a cell it reads from the class's [`ClassInfo`], 32
 //! bytes that stay in the nearest cache; what the allocator must know is in
 //! the class's `Central`. Ids 0 to 67 are the pointer-free classes, by size
-//! class; 68 to 135 the mixed ones, whose cells carry a header; the rest are
+//! class; 68 to 135 the mixed ones, whose cells carry a header; 136 the blocks of
+//! tiny objects; the rest are
 //! made when a layout earns spans of its own.
 //!
 //! Protection: entries are written once, before their id is published with
@@ -48,7 +49,11 @@ impl SpanClassId {
     }
 
     /// Classes that every heap has.
-    pub(crate) const BUILT_IN: usize = 2 * SIZE_CLASSES;
+    pub(crate) const BUILT_IN: usize = 2 * SIZE_CLASSES + 1;
+
+    /// The blocks that tiny objects share: a class of its own, so that it is
+    /// known of an address whether its cell is shared.
+    pub const TINY: SpanClassId = SpanClassId(2 * SIZE_CLASSES as u16);
 }
 
 /// How the marker finds the references of a cell.

@@ -11,6 +11,7 @@ use crate::collect::pacer::PacerSettings;
 use crate::heap::error::AllocError;
 use crate::heap::object::Found;
 use crate::heap::space::{Space, SpaceOptions};
+use crate::heap::special::SpecialCounts;
 use crate::layout::{LayoutError, TypeLayout};
 use crate::observe::{Event, EventSink};
 use crate::os;
@@ -18,15 +19,16 @@ use crate::raw::config::Config;
 use crate::raw::layout::{Layout, Layouts};
 use crate::raw::mutator::Mutator;
 use crate::raw::root::Root;
+use crate::raw::runner::Runners;
 use crate::raw::settings::ClearHooks;
 use crate::raw::statistics::{Decided, History};
-use crate::raw::threads::Threads;
+use crate::raw::threads::{Threads, lock};
 use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
 use crate::world::roots::{RangeKind, RootVisitor, Roots};
 use crate::world::stop::{StopTimedOut, World};
 use std::ptr::NonNull;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// Why a heap could not be made, or a thread not attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +95,7 @@ pub(crate) struct Inner {
     /// For the threads it starts.
     pub(crate) this: Weak<Inner>,
     pub(crate) threads: Threads,
+    pub(crate) runners: Runners,
     pub(crate) id: u64,
     pub(crate) config: Config,
     pub(crate) workers: usize,
@@ -101,6 +104,8 @@ pub(crate) struct Inner {
     cycle: Lock<()>,
     pub(crate) collector: Collector,
     pub(crate) roots: Roots,
+    /// Ranges whose contents never die.
+    pub(crate) statics: Mutex<Vec<(Address, usize)>>,
     pub(crate) layouts: Layouts,
     pub(crate) world: World,
     pub(crate) forced_cycles: AtomicU64,
@@ -120,7 +125,8 @@ pub(crate) struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.inner.threads.end(|| ());
+        self.inner.threads.end(|| self.inner.close_queues());
+        self.inner.discard_specials();
     }
 }
 
@@ -183,6 +189,7 @@ impl Heap {
         let inner = Arc::new_cyclic(|this| Inner {
             this: this.clone(),
             threads: Threads::default(),
+            runners: Runners::default(),
             id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             config,
             workers,
@@ -190,6 +197,7 @@ impl Heap {
             cycle: Lock::new(Rank::Cycle, ()),
             collector,
             roots: Roots::new(),
+            statics: Mutex::new(Vec::new()),
             layouts,
             world: World::new(os::random_seed()),
             forced_cycles: AtomicU64::new(0),
@@ -280,6 +288,18 @@ impl Heap {
     /// Forgets a root callback; `false` when there is none of this number.
     pub fn remove_root_callback(&self, id: u64) -> bool {
         self.inner().roots.remove_callback(id)
+    }
+
+    /// Declares that what lies in a range never dies, as the data segments of
+    /// a program: finalizers, cleanups and weak handles on it are accepted and
+    /// do nothing, or never clear. Root ranges count as such without it.
+    pub fn register_static_range(&self, start: *const u8, bytes: usize) {
+        lock(&self.inner().statics).push((Address::from_ptr(start), bytes));
+    }
+
+    /// Counts of finalizers, cleanups and weak handles.
+    pub fn special_counts(&self) -> SpecialCounts {
+        self.inner().space.specials.counts()
     }
 
     /// Runs a collection from a thread that is no mutator of this heap.
@@ -382,9 +402,9 @@ impl Extensions for CycleExtensions<'_> {
         self.inner.clear_pools();
     }
 
-    fn roots(&mut self, _visit: &mut dyn FnMut(crate::collect::cycle::Root)) {}
+    fn sample_freed(&mut self, _numbers: [u64; 2]) {}
 
-    fn decide(&mut self, _judge: &mut dyn crate::collect::cycle::Judge) {
+    fn decided(&mut self) {
         self.inner.tell_frees();
     }
 

@@ -106,7 +106,7 @@ impl Mutator {
     }
 
     #[inline(always)]
-    fn record(&self) -> &MutatorRecord {
+    pub(crate) fn record(&self) -> &MutatorRecord {
         // SAFETY: invariant 1.
         unsafe { self.record.as_ref() }
     }
@@ -116,7 +116,7 @@ impl Mutator {
         &self.record().cache
     }
 
-    fn inner(&self) -> &Inner {
+    pub(crate) fn inner(&self) -> &Inner {
         self.heap.inner()
     }
 
@@ -274,7 +274,7 @@ impl Mutator {
     #[cold]
     #[inline(never)]
     fn tiny_block(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
-        let class = SpanClassId::no_scan(SizeClass::for_size(TINY_SIZE));
+        let class = SpanClassId::TINY;
         let place = match self.cache().bump(class) {
             Some(place) => place,
             None => {

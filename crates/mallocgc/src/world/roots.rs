@@ -201,6 +201,13 @@ impl Roots {
         id
     }
 
+    /// Whether an address is in a registered range.
+    pub(crate) fn contains(&self, address: Address) -> bool {
+        let tables = self.tables.lock();
+        let mut ranges = tables.ranges.iter();
+        ranges.any(|range| address.offset_from(range.start) < range.words * WORD_SIZE)
+    }
+
     /// Removes a range; `false` when there is none of this number.
     pub(crate) fn remove_range(&self, id: u64) -> bool {
         let mut tables = self.tables.lock();

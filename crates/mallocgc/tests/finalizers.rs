@@ -1,0 +1,851 @@
+//! Finalizers: every rule of the origin, each with a test of its own.
+
+#![allow(missing_docs, clippy::undocumented_unsafe_blocks, reason = "tests on objects they made")]
+
+use mallocgc::raw::{
+    AllocFlags, Config, FinalizerError, Force, Heap, Layout, Mutator, Placement, TypeLayout,
+};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A heap whose finalizers run when the test says so; dead cells are
+/// overwritten.
+fn manual() -> Heap {
+    let config = Config { background: false, clobber: 0xdead_dead_dead_dead, ..Config::default() };
+    Heap::new(config).expect("a heap")
+}
+
+fn threaded() -> Heap {
+    Heap::new(Config::default()).expect("a heap")
+}
+
+/// An object of two references and two numbers.
+struct Nodes {
+    layout: Layout,
+}
+
+impl Nodes {
+    fn new(heap: &Heap) -> Nodes {
+        Nodes { layout: heap.layout(&TypeLayout::mask(4, 0b0011)).expect("a layout") }
+    }
+
+    fn make(&self, m: &Mutator, value: u64) -> NonNull<u8> {
+        let node = m.mallocgc(32, self.layout, AllocFlags::NONE).expect("memory");
+        unsafe { node.cast::<u64>().add(2).write(value) };
+        node
+    }
+}
+
+fn refer(m: &Mutator, from: NonNull<u8>, slot: usize, to: NonNull<u8>) {
+    unsafe { m.write(from.cast::<*mut u8>().as_ptr().add(slot), to.as_ptr()) };
+}
+
+fn value(node: NonNull<u8>) -> u64 {
+    unsafe { node.cast::<u64>().add(2).read() }
+}
+
+fn referent(node: NonNull<u8>, slot: usize) -> NonNull<u8> {
+    NonNull::new(unsafe { node.cast::<*mut u8>().add(slot).read() }).expect("a reference")
+}
+
+fn gc(m: &Mutator) {
+    m.gc(Force::NowAndSweep).expect("a collection");
+}
+
+fn is_allocated(heap: &Heap, object: NonNull<u8>) -> bool {
+    heap.find_object(mallocgc::base::Address::from_ptr(object.as_ptr())).is_some()
+}
+
+type Log = Arc<Mutex<Vec<u64>>>;
+
+fn log_value(log: &Log) -> impl FnOnce(&mut Mutator, NonNull<u8>) + Send + 'static + use<> {
+    let log = log.clone();
+    move |_, node| log.lock().expect("no panic").push(value(node))
+}
+
+fn entries(log: &Log) -> Vec<u64> {
+    log.lock().expect("no panic").clone()
+}
+
+// --- the origin's own tests --------------------------------------------------
+
+/// mallocfin: 250 pairs A → B; A's runs before B's, each once, all of them.
+#[test]
+fn mallocfin_pairs_run_a_before_b_once() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    for pair in 0..250 {
+        let b = nodes.make(&m, 1000 + pair);
+        let a = nodes.make(&m, pair);
+        refer(&m, a, 0, b);
+        m.set_finalizer(b, log_value(&log)).expect("b");
+        m.set_finalizer(a, log_value(&log)).expect("a");
+    }
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 250);
+    let mut first = entries(&log);
+    first.sort_unstable();
+    assert_eq!(first, (0..250).collect::<Vec<_>>(), "the As, and no B");
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 250);
+    let mut second = entries(&log)[250..].to_vec();
+    second.sort_unstable();
+    assert_eq!(second, (1000..1250).collect::<Vec<_>>(), "then the Bs");
+    gc(&m);
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 0, "each ran once");
+}
+
+/// tinyfin: 100 tiny integers share blocks; each has its finalizer, which
+/// sees the right value once.
+#[test]
+fn tinyfin_each_tiny_object_has_its_own() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let seen = Arc::new(Mutex::new(vec![0; 100]));
+    for number in 0..100u32 {
+        let object = m.mallocgc(4, Layout::NOSCAN, AllocFlags::NONE).expect("memory");
+        unsafe { object.cast::<u32>().write(number) };
+        let seen = seen.clone();
+        let place = m.set_finalizer(object, move |_, object| {
+            let value = unsafe { object.cast::<u32>().read() };
+            assert_eq!(value, number);
+            seen.lock().expect("no panic")[value as usize] += 1;
+        });
+        assert!(matches!(place, Ok(Placement::SharedBlock { offset, .. }) if offset % 4 == 0));
+    }
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 100);
+    assert!(seen.lock().expect("no panic").iter().all(|&times| times == 1));
+    assert_eq!(heap.special_counts().shared_blocks, 100);
+    assert_eq!(heap.special_counts().finalizers.panicked, 0);
+}
+
+/// ZeroSizedStruct: a finalizer on an object of no bytes does not crash, and
+/// need not run.
+#[test]
+fn zero_sized_objects_accept_finalizers() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let object = m.mallocgc(0, Layout::NOSCAN, AllocFlags::NONE).expect("memory");
+    assert_eq!(object, heap.zero_base());
+    for _ in 0..2 {
+        let dropped = Arc::new(());
+        let held = dropped.clone();
+        let placed = m.set_finalizer(object, move |_, _| drop(held));
+        assert_eq!(placed, Ok(Placement::Immortal), "twice: it is never set");
+        assert_eq!(Arc::strong_count(&dropped), 1, "the closure is dropped");
+    }
+    assert_eq!(m.clear_finalizer(object), Ok(false));
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 0);
+}
+
+/// EmptySlice, EmptyString: an array of no elements is the zero base, so that
+/// no pointer past an object's end exists that could hold its neighbour.
+#[test]
+fn empty_arrays_hold_no_neighbour() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let log = Arc::new(AtomicUsize::new(0));
+    let elem = TypeLayout::mask(4, 0b0011);
+    let array = heap.layout(&elem.array_of().expect("a layout")).expect("a layout");
+    for _ in 0..64 {
+        let full = m.new_array(array, 1).expect("memory");
+        let log = log.clone();
+        m.set_finalizer(full, move |_, _| {
+            log.fetch_add(1, SeqCst);
+        })
+        .expect("set");
+        let empty = m.new_array(array, 0).expect("memory");
+        assert_eq!(empty, heap.zero_base());
+        m.push_root(empty);
+    }
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(log.load(SeqCst), 64);
+}
+
+/// OnGlobal: statics are accepted silently, whether registered as such or as
+/// a root range.
+#[test]
+fn finalizers_on_statics_are_silent_no_ops() {
+    static GLOBAL: [u64; 4] = [0; 4];
+    static ROOTS: [usize; 2] = [0; 2];
+    let heap = manual();
+    let m = heap.attach().expect("a mutator");
+    let global = NonNull::from(&GLOBAL[2]).cast::<u8>();
+    let unregistered = m.set_finalizer(global, |_, _| ());
+    assert!(matches!(unregistered, Err(FinalizerError::NotAllocated { .. })));
+    heap.register_static_range((&raw const GLOBAL).cast(), size_of_val(&GLOBAL));
+    assert_eq!(m.set_finalizer(global, |_, _| ()), Ok(Placement::Immortal));
+    assert_eq!(m.clear_finalizer(global), Ok(false));
+    let range = unsafe {
+        heap.add_root_range(ROOTS.as_ptr(), ROOTS.len(), mallocgc::raw::RangeKind::References)
+    };
+    let root = NonNull::from(&ROOTS[1]).cast::<u8>();
+    assert_eq!(m.set_finalizer(root, |_, _| ()), Ok(Placement::Immortal));
+    heap.remove_root_range(range);
+    assert!(m.set_finalizer(root, |_, _| ()).is_err());
+}
+
+// --- order, cycles, resurrection ---------------------------------------------
+
+#[test]
+fn a_chain_runs_in_order_of_dependency_one_per_cycle() {
+    const LENGTH: u64 = 12;
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    let mut before: Option<NonNull<u8>> = None;
+    for number in (0..LENGTH).rev() {
+        let node = nodes.make(&m, number);
+        if let Some(before) = before {
+            refer(&m, node, 1, before);
+        }
+        m.set_finalizer(node, log_value(&log)).expect("set");
+        before = Some(node);
+    }
+    for number in 0..LENGTH {
+        gc(&m);
+        assert_eq!(m.run_finalizers(usize::MAX), 1);
+        assert_eq!(entries(&log), (0..=number).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn order_holds_through_objects_without_finalizers() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    let (a, between, b) = (nodes.make(&m, 1), nodes.make(&m, 2), nodes.make(&m, 3));
+    refer(&m, a, 0, between);
+    refer(&m, between, 1, b);
+    m.set_finalizer(a, log_value(&log)).expect("set");
+    m.set_finalizer(b, log_value(&log)).expect("set");
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(entries(&log), [1]);
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(entries(&log), [1, 3]);
+}
+
+#[test]
+fn cycles_of_finalizable_objects_are_never_finalized() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    let itself = nodes.make(&m, 1);
+    refer(&m, itself, 0, itself);
+    let (a, b) = (nodes.make(&m, 2), nodes.make(&m, 3));
+    refer(&m, a, 0, b);
+    refer(&m, b, 0, a);
+    // A cycle with one finalizer, reached over an object without.
+    let (c, d) = (nodes.make(&m, 4), nodes.make(&m, 5));
+    refer(&m, c, 0, d);
+    refer(&m, d, 0, c);
+    for node in [itself, a, b, c] {
+        m.set_finalizer(node, log_value(&log)).expect("set");
+    }
+    for _ in 0..4 {
+        gc(&m);
+        assert_eq!(m.run_finalizers(usize::MAX), 0);
+    }
+    for node in [itself, a, b, c, d] {
+        assert!(is_allocated(&heap, node), "what refers to itself is kept");
+    }
+    assert_eq!(m.clear_finalizer(itself), Ok(true));
+    gc(&m);
+    assert!(!is_allocated(&heap, itself), "without a finalizer a cycle is garbage");
+}
+
+#[test]
+fn an_object_lives_one_more_cycle_with_all_it_refers_to() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let (object, below, deep) = (nodes.make(&m, 1), nodes.make(&m, 2), nodes.make(&m, 3));
+    refer(&m, object, 0, below);
+    refer(&m, below, 0, deep);
+    let (sender, receiver) = mpsc::channel();
+    m.set_finalizer(object, move |_, object| {
+        let below = referent(object, 0);
+        let deep = referent(below, 0);
+        sender.send([value(object), value(below), value(deep)]).expect("a receiver");
+    })
+    .expect("set");
+    gc(&m);
+    assert!(is_allocated(&heap, object) && is_allocated(&heap, deep));
+    assert_eq!(m.run_finalizers(usize::MAX), 1);
+    assert_eq!(receiver.recv(), Ok([1, 2, 3]));
+    gc(&m);
+    for object in [object, below, deep] {
+        assert!(!is_allocated(&heap, object), "the second cycle frees it");
+    }
+}
+
+#[test]
+fn queued_finalizers_keep_their_objects_until_they_run() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    for number in 0..1000 {
+        let (object, below) = (nodes.make(&m, number), nodes.make(&m, number + 5000));
+        refer(&m, object, 0, below);
+        let log = log.clone();
+        m.set_finalizer(object, move |_, object| {
+            assert_eq!(value(referent(object, 0)), value(object) + 5000);
+            log.lock().expect("no panic").push(value(object));
+        })
+        .expect("set");
+    }
+    for _ in 0..5 {
+        gc(&m);
+        for number in 0..2000 {
+            nodes.make(&m, number + 90_000);
+        }
+    }
+    assert_eq!(m.run_finalizers(300), 300, "at most as many as asked for");
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 700);
+    let mut seen = entries(&log);
+    seen.sort_unstable();
+    assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+    assert_eq!(heap.special_counts().finalizers.panicked, 0);
+}
+
+#[test]
+fn a_finalizer_can_bring_its_object_back() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let object = nodes.make(&m, 7);
+    let kept: Arc<Mutex<Option<mallocgc::raw::Root>>> = Arc::default();
+    let keep = kept.clone();
+    m.set_finalizer(object, move |m, object| {
+        *keep.lock().expect("no panic") = Some(m.heap().root(object).expect("a root"));
+    })
+    .expect("set");
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    gc(&m);
+    gc(&m);
+    assert_eq!(value(kept.lock().expect("no panic").as_ref().expect("kept").get()), 7);
+    // Without a finalizer now; a new one can be set.
+    let log = Log::default();
+    m.set_finalizer(object, log_value(&log)).expect("set again");
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 0);
+    *kept.lock().expect("no panic") = None;
+    gc(&m);
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(entries(&log), [7]);
+}
+
+#[test]
+fn a_finalizer_can_allocate_collect_and_register_again() {
+    type Next = Box<dyn FnOnce(&mut Mutator, NonNull<u8>) + Send>;
+    fn again(left: u32, log: Log) -> impl FnOnce(&mut Mutator, NonNull<u8>) + Send + 'static {
+        move |m: &mut Mutator, node| {
+            let before = value(node);
+            let nodes = Nodes::new(m.heap());
+            for number in 0..500 {
+                nodes.make(m, number);
+            }
+            m.gc(Force::NowAndSweep).expect("a collection inside a finalizer");
+            assert_eq!(value(node), before, "the argument lives for the call");
+            log.lock().expect("no panic").push(before);
+            if left > 0 {
+                // Boxed, as the type would contain itself.
+                let next: Next = Box::new(again(left - 1, log));
+                m.set_finalizer(node, next).expect("set in a finalizer");
+            }
+        }
+    }
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    m.set_finalizer(nodes.make(&m, 9), again(3, log.clone())).expect("set");
+    for runs in 1..=4 {
+        gc(&m);
+        assert_eq!(m.run_finalizers(1), 1);
+        assert_eq!(entries(&log).len(), runs);
+    }
+    gc(&m);
+    assert_eq!(m.run_finalizers(1), 0);
+    assert_eq!(heap.special_counts().finalizers.panicked, 0);
+}
+
+#[test]
+fn the_argument_is_collectable_right_after_its_call() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let ran: Arc<Mutex<Vec<NonNullSend>>> = Arc::default();
+    for number in 0..4 {
+        let ran = ran.clone();
+        m.set_finalizer(nodes.make(&m, number), move |m, object| {
+            gc(m);
+            let mut ran = ran.lock().expect("no panic");
+            for before in ran.iter() {
+                assert!(!is_allocated(m.heap(), before.0), "an argument outlived its call");
+            }
+            assert!(is_allocated(m.heap(), object));
+            ran.push(NonNullSend(object));
+        })
+        .expect("set");
+    }
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 4);
+    assert_eq!(heap.special_counts().finalizers.panicked, 0);
+}
+
+struct NonNullSend(NonNull<u8>);
+unsafe impl Send for NonNullSend {}
+
+// --- setting, clearing -------------------------------------------------------
+
+#[test]
+fn setting_twice_is_an_error_and_the_first_still_runs_once() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    let object = nodes.make(&m, 5);
+    m.set_finalizer(object, log_value(&log)).expect("set");
+    let held = Arc::new(());
+    let second = held.clone();
+    let error = m.set_finalizer(object, move |_, _| drop(second)).expect_err("set twice");
+    assert!(matches!(error, FinalizerError::AlreadySet { .. }));
+    assert_eq!(Arc::strong_count(&held), 1, "the refused closure is dropped");
+    gc(&m);
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(entries(&log), [5]);
+}
+
+#[test]
+fn set_clear_set() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let (first, second) = (Log::default(), Log::default());
+    let object = nodes.make(&m, 6);
+    assert_eq!(m.clear_finalizer(object), Ok(false));
+    m.set_finalizer(object, log_value(&first)).expect("set");
+    assert_eq!(Arc::strong_count(&first), 2);
+    assert_eq!(m.clear_finalizer(object), Ok(true));
+    assert_eq!(Arc::strong_count(&first), 1, "clearing drops the closure");
+    m.set_finalizer(object, log_value(&second)).expect("set again");
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!((entries(&first), entries(&second)), (vec![], vec![6]));
+}
+
+#[test]
+fn clearing_lets_the_object_be_freed_at_once() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let objects: Vec<_> = (0..500).map(|number| nodes.make(&m, number)).collect();
+    for &object in &objects {
+        m.set_finalizer(object, |_, _| panic!("cleared")).expect("set");
+    }
+    for &object in &objects {
+        assert_eq!(m.clear_finalizer(object), Ok(true));
+    }
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 0);
+    assert!(objects.iter().all(|&object| !is_allocated(&heap, object)));
+}
+
+#[test]
+fn living_objects_keep_their_finalizers_over_many_cycles() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    for number in 0..3000 {
+        let node = nodes.make(&m, number);
+        m.set_finalizer(node, log_value(&log)).expect("set");
+        if number % 3 == 0 {
+            m.push_root(node);
+        }
+    }
+    for _ in 0..4 {
+        gc(&m);
+        m.run_finalizers(usize::MAX);
+        assert_eq!(entries(&log).len(), 2000);
+    }
+    assert!(entries(&log).iter().all(|number| number % 3 != 0));
+    m.truncate_roots(0);
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    let mut all = entries(&log);
+    all.sort_unstable();
+    assert_eq!(all, (0..3000).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_kind_of_span_takes_finalizers() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let pair = heap.layout(&TypeLayout::mask(2, 0b11)).expect("a layout");
+    let words = heap.layout(&TypeLayout::repeat(1, 1)).expect("a layout");
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut expected = 0;
+    let mut set = |m: &Mutator, object: NonNull<u8>| {
+        let below = m.mallocgc(24, Layout::NOSCAN, AllocFlags::NONE).expect("memory");
+        unsafe { below.cast::<u64>().write(object.addr().get() as u64) };
+        unsafe { m.write(object.cast::<*mut u8>().as_ptr(), below.as_ptr()) };
+        let count = count.clone();
+        m.set_finalizer(object, move |_, object| {
+            let below = referent(object, 0);
+            assert_eq!(unsafe { below.cast::<u64>().read() }, object.addr().get() as u64);
+            count.fetch_add(1, SeqCst);
+        })
+        .expect("set");
+        expected += 1;
+    };
+    // The first objects of a layout lie in mixed spans, later ones do not.
+    for _ in 0..4000 {
+        set(&m, m.mallocgc(16, pair, AllocFlags::NONE).expect("memory"));
+    }
+    for size in [64, 512, 1024, 8192, 32768, 40_000, 300_000] {
+        for _ in 0..3 {
+            set(&m, m.mallocgc(size, words, AllocFlags::NONE).expect("memory"));
+        }
+    }
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(count.load(SeqCst), expected);
+    assert_eq!(heap.special_counts().finalizers.panicked, 0);
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 0);
+}
+
+#[test]
+fn an_object_with_a_trace_function_keeps_what_it_traces() {
+    unsafe fn trace(object: *mut u8, _bytes: usize, tracer: &mut mallocgc::layout::Tracer<'_>) {
+        // The reference is stored upside down, as only the function knows.
+        let hidden = unsafe { object.cast::<usize>().read() };
+        tracer.visit(std::ptr::without_provenance::<u8>(!hidden));
+    }
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let layout = TypeLayout::trace(16, trace);
+    let layout = heap.layout(&layout).expect("a layout");
+    let object = m.mallocgc(16, layout, AllocFlags::NONE).expect("memory");
+    let below = m.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE).expect("memory");
+    unsafe { below.cast::<u64>().write(77) };
+    unsafe { object.cast::<usize>().write(!below.expose_provenance().get()) };
+    let (sender, receiver) = mpsc::channel();
+    m.set_finalizer(object, move |_, object| {
+        let at = !unsafe { object.cast::<usize>().read() };
+        let below: *const u64 = std::ptr::with_exposed_provenance(at);
+        sender.send(unsafe { below.read() }).expect("a receiver");
+    })
+    .expect("set");
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(receiver.recv(), Ok(77));
+}
+
+// --- tiny objects ------------------------------------------------------------
+
+#[test]
+fn interior_pointers_are_for_tiny_objects_only() {
+    let heap = manual();
+    let m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let node = nodes.make(&m, 1);
+    let inside = unsafe { node.add(8) };
+    assert!(matches!(
+        m.set_finalizer(inside, |_, _| ()),
+        Err(FinalizerError::NotAtBeginning { .. })
+    ));
+    let sixteen = m.mallocgc(16, Layout::NOSCAN, AllocFlags::NONE).expect("memory");
+    let inside = unsafe { sixteen.add(4) };
+    assert!(matches!(
+        m.set_finalizer(inside, |_, _| ()),
+        Err(FinalizerError::NotAtBeginning { .. })
+    ));
+    assert_eq!(m.set_finalizer(sixteen, |_, _| ()), Ok(Placement::Own), "16 bytes are not tiny");
+    m.mallocgc(2, Layout::NOSCAN, AllocFlags::NONE).expect("memory");
+    let tiny = m.mallocgc(2, Layout::NOSCAN, AllocFlags::NONE).expect("memory");
+    assert!(matches!(m.set_finalizer(tiny, |_, _| ()), Ok(Placement::SharedBlock { .. })));
+    let no_tiny = m.mallocgc(2, Layout::NOSCAN, AllocFlags::NO_TINY).expect("memory");
+    assert_eq!(m.set_finalizer(no_tiny, |_, _| ()), Ok(Placement::Own));
+    assert_eq!(heap.special_counts().shared_blocks, 1);
+}
+
+#[test]
+fn a_block_of_tiny_objects_runs_all_its_finalizers_when_the_last_dies() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let log = Log::default();
+    let mut block = None;
+    for number in 0..8u8 {
+        let object = m.mallocgc(2, Layout::NOSCAN, AllocFlags::NONE).expect("memory");
+        unsafe { object.write(number) };
+        let log = log.clone();
+        let placement = m.set_finalizer(object, move |_, object| {
+            log.lock().expect("no panic").push(u64::from(unsafe { object.read() }));
+        });
+        let Ok(Placement::SharedBlock { block: first, offset }) = placement else {
+            panic!("{placement:?} is not a shared block");
+        };
+        assert_eq!(offset, 2 * number as usize);
+        assert_eq!(*block.get_or_insert(first), first);
+        if number == 3 {
+            m.push_root(object);
+        }
+    }
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 0, "one lives, so all do");
+    m.truncate_roots(0);
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 8);
+    let mut seen = entries(&log);
+    seen.sort_unstable();
+    assert_eq!(seen, (0..8).collect::<Vec<_>>());
+}
+
+// --- threads -----------------------------------------------------------------
+
+#[test]
+fn the_heaps_thread_runs_finalizers() {
+    let heap = threaded();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let names: Arc<Mutex<Vec<String>>> = Arc::default();
+    for number in 0..100 {
+        let names = names.clone();
+        m.set_finalizer(nodes.make(&m, number), move |_, _| {
+            let name = std::thread::current().name().unwrap_or("").to_owned();
+            names.lock().expect("no panic").push(name);
+        })
+        .expect("set");
+    }
+    gc(&m);
+    assert!(m.wait_finalizers(LONG));
+    let names = names.lock().expect("no panic");
+    assert_eq!(names.len(), 100);
+    assert!(names.iter().all(|name| name == "mallocgc-fin"), "{names:?}");
+}
+
+#[test]
+fn finalizer_counters_are_exact() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    for number in 0..10 {
+        m.set_finalizer(nodes.make(&m, number), |_, _| ()).expect("set");
+    }
+    let before = heap.special_counts();
+    assert_eq!((before.finalizers_set, before.finalizers.queued), (10, 0));
+    gc(&m);
+    let queued = heap.special_counts().finalizers;
+    assert_eq!((queued.queued, queued.executed, queued.pending), (10, 0, 10));
+    m.run_finalizers(usize::MAX);
+    let ran = heap.special_counts().finalizers;
+    assert_eq!((ran.queued, ran.executed, ran.panicked, ran.pending), (10, 10, 0, 0));
+}
+
+#[test]
+fn panics_are_contained_and_counted() {
+    let heap = threaded();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    for number in 0..20 {
+        let good = log_value(&log);
+        m.set_finalizer(nodes.make(&m, number), move |m, object| {
+            if number % 4 == 0 {
+                std::panic::resume_unwind(Box::new("quietly"));
+            }
+            good(m, object);
+        })
+        .expect("set");
+    }
+    gc(&m);
+    assert!(m.wait_finalizers(LONG));
+    let counts = heap.special_counts().finalizers;
+    assert_eq!((counts.executed, counts.panicked), (20, 5));
+    assert_eq!(entries(&log).len(), 15);
+    m.set_finalizer(nodes.make(&m, 1000), log_value(&log)).expect("set");
+    gc(&m);
+    assert!(m.wait_finalizers(LONG), "the thread goes on");
+    assert_eq!(entries(&log).last(), Some(&1000));
+}
+
+#[test]
+fn many_threads_register_and_every_finalizer_runs_once() {
+    const THREADS: usize = 4;
+    const EACH: usize = 5000;
+    let heap = threaded();
+    let seen: Arc<Vec<AtomicUsize>> =
+        Arc::new((0..THREADS * EACH).map(|_| AtomicUsize::new(0)).collect());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (heap, seen) = (heap.clone(), seen.clone());
+            scope.spawn(move || {
+                let m = heap.attach().expect("a mutator");
+                let nodes = Nodes::new(&heap);
+                for number in 0..EACH {
+                    let node = nodes.make(&m, (thread * EACH + number) as u64);
+                    let seen = seen.clone();
+                    m.set_finalizer(node, move |_, node| {
+                        seen[value(node) as usize].fetch_add(1, SeqCst);
+                    })
+                    .expect("set");
+                    m.poll();
+                    if number % 1000 == 999 {
+                        m.gc(Force::Now).expect("a collection");
+                    }
+                }
+            });
+        }
+    });
+    let mut m = heap.attach().expect("a mutator");
+    gc(&m);
+    assert!(m.wait_finalizers(LONG));
+    for (number, times) in seen.iter().enumerate() {
+        assert_eq!(times.load(SeqCst), 1, "object {number}");
+    }
+}
+
+#[test]
+fn the_last_handle_may_go_on_the_finalizer_thread() {
+    let (sender, receiver) = mpsc::channel();
+    {
+        let heap = threaded();
+        let m = heap.attach().expect("a mutator");
+        let nodes = Nodes::new(&heap);
+        let last = heap.clone();
+        let (go, wait) = mpsc::channel::<()>();
+        m.set_finalizer(nodes.make(&m, 1), move |_, _| {
+            // The test's own handles are gone when this returns.
+            wait.recv().expect_err("the sender is dropped last");
+            drop(last);
+            sender.send(()).expect("a receiver");
+        })
+        .expect("set");
+        gc(&m);
+        drop(m);
+        drop(heap);
+        drop(go);
+    }
+    receiver.recv_timeout(LONG).expect("the finalizer ran");
+}
+
+#[test]
+fn a_heap_that_ends_runs_nothing_and_drops_every_closure() {
+    let held = Arc::new(());
+    {
+        let heap = manual();
+        let m = heap.attach().expect("a mutator");
+        let nodes = Nodes::new(&heap);
+        for number in 0..50 {
+            let held = held.clone();
+            m.set_finalizer(nodes.make(&m, number), move |_, _| panic!("{held:?} at exit"))
+                .expect("set");
+        }
+        gc(&m);
+        for number in 0..50 {
+            let (held, large) = (held.clone(), [number; 8]);
+            m.set_finalizer(nodes.make(&m, number), move |_, _| {
+                panic!("{held:?} {large:?} at exit")
+            })
+            .expect("set");
+        }
+        assert_eq!(Arc::strong_count(&held), 101);
+    }
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+// --- re-entrancy -------------------------------------------------------------
+
+#[test]
+fn inside_callbacks_everything_answers_with_an_error() {
+    static MUTATOR: AtomicPtr<Mutator> = AtomicPtr::new(std::ptr::null_mut());
+    static OBJECT: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let object = Nodes::new(&heap).make(&m, 1);
+    m.push_root(object);
+    MUTATOR.store(&raw mut m, SeqCst);
+    OBJECT.store(object.as_ptr(), SeqCst);
+    heap.add_root_callback(|_| {
+        // The collection runs on the test's thread, which owns the mutator.
+        let m = unsafe { &*MUTATOR.load(SeqCst) };
+        let object = NonNull::new(OBJECT.load(SeqCst)).expect("set before");
+        assert_eq!(m.set_finalizer(object, |_, _| ()), Err(FinalizerError::Reentrant));
+        assert_eq!(m.clear_finalizer(object), Err(FinalizerError::Reentrant));
+        assert!(matches!(
+            m.add_cleanup(object.as_ptr(), |_| ()),
+            Err(mallocgc::raw::CleanupError::Reentrant)
+        ));
+        assert!(matches!(m.weak(object), Err(mallocgc::raw::WeakError::Reentrant)));
+        assert!(!m.heap().wait_finalizers(LONG));
+        assert_eq!(m.heap().special_counts().finalizers_set, 0);
+        CALLS.fetch_add(1, SeqCst);
+    });
+    let m = unsafe { &*MUTATOR.load(SeqCst) };
+    gc(m);
+    assert_eq!(CALLS.load(SeqCst), 1);
+    assert_eq!(m.set_finalizer(object, |_, _| ()), Ok(Placement::Own));
+}
+
+#[test]
+fn finalizers_work_when_every_allocation_may_collect() {
+    let config = Config { collect_every: 1, clobber: 0xdead_dead, ..Config::default() };
+    let heap = Heap::new(config).expect("a heap");
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    for number in 0..200 {
+        let node = nodes.make(&m, number);
+        m.push_root(node);
+        m.poll();
+        m.set_finalizer(node, log_value(&log)).expect("set");
+        m.truncate_roots(0);
+        m.poll();
+    }
+    gc(&m);
+    assert!(m.wait_finalizers(LONG));
+    let mut seen = entries(&log);
+    seen.sort_unstable();
+    assert_eq!(seen, (0..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_function_with_a_word_of_data_runs() {
+    static SUM: AtomicUsize = AtomicUsize::new(0);
+    unsafe fn add(_m: &mut Mutator, object: NonNull<u8>, data: usize) {
+        SUM.fetch_add(value(object) as usize * data, SeqCst);
+    }
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    for number in 1..=3 {
+        unsafe { m.set_finalizer_fn(nodes.make(&m, number), add, 10) }.expect("set");
+    }
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(SUM.load(SeqCst), 60);
+}
