@@ -16,9 +16,10 @@
 //! choice is made once, by the first heavy fence or by [`prepare`]; until then
 //! the light side runs the SeqCst fence, which is right beside either choice.
 
+#[cfg(not(loom))]
 use super::{OsError, fault};
+#[cfg(not(loom))]
 use crate::fatal;
-
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed, compiler_fence};
 #[cfg(not(loom))]

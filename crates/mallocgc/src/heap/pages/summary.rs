@@ -17,7 +17,8 @@ impl Summary {
     const EMPTY: Summary = Summary { start: 0, longest: 0, end: 0 };
 
     /// Of stretches of `pages` pages each, side by side.
-    pub(super) fn of(parts: &[Summary], pages: u32) -> Summary {
+    #[inline]
+    pub(super) fn of<const N: usize>(parts: &[Summary; N], pages: u32) -> Summary {
         let mut whole = Summary::EMPTY;
         let mut at_start = true;
         for part in parts {

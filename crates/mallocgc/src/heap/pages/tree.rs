@@ -62,6 +62,12 @@ pub(super) struct Tree {
     pub(super) visits: Visits,
 }
 
+/// The children of one node, which begin `summaries`.
+#[inline]
+fn children(summaries: &[Summary]) -> &[Summary; FAN_OUT] {
+    summaries.first_chunk().expect("levels have whole groups of nodes")
+}
+
 /// Pages below a node.
 #[inline]
 const fn node_pages(level: usize) -> usize {
@@ -119,8 +125,7 @@ impl Tree {
             let entries = self.summaries.entries_mut();
             let mut changed = false;
             for index in first..=last {
-                let parts = below + index * FAN_OUT;
-                let parts = &entries[parts..parts + FAN_OUT];
+                let parts = children(&entries[below + index * FAN_OUT..]);
                 let summary = Summary::of(parts, node_pages(level - 1) as u32);
                 let entry = &mut entries[here + index];
                 changed |= *entry != summary;
@@ -259,8 +264,8 @@ impl Tree {
         for level in 1..self.levels {
             nodes = nodes.div_ceil(FAN_OUT);
             for index in 0..nodes {
-                let parts = self.offsets[level - 1] + index * FAN_OUT;
-                let parts = &self.summaries.entries()[parts..parts + FAN_OUT];
+                let first = self.offsets[level - 1] + index * FAN_OUT;
+                let parts = children(&self.summaries.entries()[first..]);
                 let expected = Summary::of(parts, node_pages(level - 1) as u32);
                 assert_eq!(self.node(level, index), expected, "node {index} of level {level}");
             }
