@@ -1,10 +1,10 @@
 //! The `mallocgc` command.
 //!
 //! `mallocgc bench` measures the heap against its peers: it starts every run as a process of its own
-//! (`child`), lists the files that a workload reads (`input`), finds or builds the peers' programs (`peers`), takes turns between them (`suite`), condenses the
-//! rounds (`row`) and prints a table or JSON (`table`). Runs on our own heap are this very
-//! command under the hidden subcommand `bench-run`, which takes what every peer program takes and prints
-//! the same line.
+//! (`child`), finds or builds the peers' programs (`peers`), lists the files that a workload reads
+//! (`input`), takes turns (`suite`), condenses the rounds (`row`) and prints a table or JSON
+//! (`table`). Runs on our own heap are this very command under the hidden subcommand `bench-run`,
+//! which takes what every peer program takes and prints the same line.
 //!
 //! Exit codes: 0 all runs succeeded and agreed; 1 a run failed or check values differ; 2 bad arguments; 130
 //! interrupted.
