@@ -101,6 +101,7 @@ fn run(run: &Run) -> Result<Outcome, RunError> {
     let rest = Duration::from_millis(run.number("idle_millis")?);
     mutator.blocking(|| std::thread::sleep(rest));
     let idle = resident_bytes();
+    session.heap.release_memory();
     let trimmed = resident_bytes();
     let mut outcome = session.outcome(check.value());
     outcome.metric("resident_live_bytes", live as f64);
