@@ -2,6 +2,7 @@
 
 pub mod pacer;
 pub(crate) mod work;
+pub(crate) mod kernel;
 pub(crate) mod mark;
 pub(crate) mod finalize;
 pub mod cycle;

@@ -37,6 +37,9 @@ const CLEAR_AHEAD_BYTES: usize = 4096;
 /// Full spans a refill sweeps before it makes a new one.
 const SWEEPS_PER_REFILL: usize = 100;
 
+/// Spans of other classes swept in search of pages before the heap grows.
+const SWEEPS_PER_SPAN: usize = 256;
+
 /// Cursor flags.
 const CELL_CLEARED: u32 = 1;
 const SAMPLE_NEXT: u32 = 2;
@@ -375,7 +378,7 @@ impl Cache {
         }
         let pages = space.class_info(class).size.span_pages();
         // The heap does not grow past garbage it could sweep.
-        space.reclaim(pages, 4);
+        space.reclaim(pages, SWEEPS_PER_SPAN);
         space.make_span(class, 0)
     }
 
