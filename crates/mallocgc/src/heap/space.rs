@@ -31,6 +31,7 @@ use crate::heap::error::AllocError;
 use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
 use crate::heap::meta::Meta;
 use crate::heap::pages::{PageRun, Pages};
+use crate::heap::scavenge::Reading;
 use crate::heap::span::{PageInfo, Shape, Span, SpanId, SpanPage};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
 use crate::heap::special::Specials;
@@ -49,6 +50,8 @@ const GROWTH_MAX_PAGES: usize = (64 << 20) / PAGE_SIZE;
 /// Pages given back by one system call: bounded, since they cannot be
 /// allocated meanwhile.
 const DECOMMIT_STEP_PAGES: usize = (16 << 20) / PAGE_SIZE;
+/// Pages of a huge page: fewer are given back only when no more such are free.
+const DECOMMIT_BLOCK_PAGES: usize = (2 << 20) / PAGE_SIZE;
 /// A table is committed in steps of this many bytes.
 const TABLE_STEP: usize = 64 << 10;
 /// The heap asks for huge pages from this size on: below it, the tail of a
@@ -765,18 +768,38 @@ impl Space {
 
     /// Bytes of free pages that are in memory.
     pub(crate) fn free_dirty_bytes(&self) -> usize {
-        self.with_pages(|pages, _| pages.free_pages() - pages.scavenged_pages()) << PAGE_SHIFT
+        self.with_pages(|pages, _| pages.dirty_pages()) << PAGE_SHIFT
     }
 
-    /// Gives free pages back to the system, highest first, about `bytes`.
-    /// Returns the bytes given back. The pages lock is not held during the
-    /// system call: the pages are taken meanwhile.
+    /// What the scavenger decides on. Starts a new peak.
+    pub(crate) fn scavenge_reading(&self, now_nanos: u64) -> Reading {
+        self.with_pages(|pages, _| Reading {
+            now_nanos,
+            in_use_bytes: pages.used_pages() << PAGE_SHIFT,
+            in_use_peak_bytes: pages.reset_used_peak() << PAGE_SHIFT,
+            dirty_bytes: pages.dirty_pages() << PAGE_SHIFT,
+        })
+    }
+
+    /// Gives free pages back to the system, about `bytes`: whole huge pages
+    /// first, from the highest down. Returns the bytes given back. The pages
+    /// lock is not held during the system call: the pages are taken meanwhile.
     pub(crate) fn decommit_free(&self, bytes: usize) -> usize {
+        let mut done = 0;
+        for min_pages in [DECOMMIT_BLOCK_PAGES, 1] {
+            done += self.decommit_runs(bytes.saturating_sub(done), min_pages);
+        }
+        done
+    }
+
+    fn decommit_runs(&self, bytes: usize, min_pages: usize) -> usize {
         let mut below = PageId((self.committed_bytes() >> PAGE_SHIFT) as u32);
         let mut done = 0;
         while done < bytes {
-            let left = (bytes - done).div_ceil(PAGE_SIZE).min(DECOMMIT_STEP_PAGES);
-            let run = self.with_pages(|pages, _| pages.take_dirty(left, 1, below));
+            let left = (bytes - done).div_ceil(PAGE_SIZE).max(DECOMMIT_BLOCK_PAGES);
+            let run = self.with_pages(|pages, _| {
+                pages.take_dirty(left.min(DECOMMIT_STEP_PAGES), min_pages, below)
+            });
             let Some(run) = run else { break };
             let offset = run.first.index() << PAGE_SHIFT;
             let given = self.reservation.decommit(offset, run.pages << PAGE_SHIFT);
@@ -787,7 +810,7 @@ impl Space {
             if given.is_err() {
                 break;
             }
-            done += run.pages << PAGE_SHIFT;
+            done += (run.pages - run.zeroed_pages) << PAGE_SHIFT;
             below = run.first;
         }
         done

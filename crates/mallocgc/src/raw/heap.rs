@@ -160,6 +160,7 @@ impl Heap {
     /// When the system refuses even 64 MiB of address range.
     pub fn new(config: Config) -> Result<Heap, HeapError> {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        os::fence::prepare();
         let reserve_bytes = match config.reserve_bytes {
             0 => (4 * os::physical_memory_bytes()).next_power_of_two().max(64 << 30),
             bytes => bytes,
@@ -341,6 +342,9 @@ impl Inner {
         if force == Force::NowAndSweep {
             self.space.finish_sweep();
         }
+        if report.is_some() {
+            self.kick_background();
+        }
         Ok(report)
     }
 
@@ -376,9 +380,6 @@ impl Inner {
                     self.forced_cycles.fetch_add(1, Relaxed);
                 }
                 self.record_cycle(&report, forced, Decided::default());
-                if force != Force::NowAndSweep {
-                    self.kick_background();
-                }
                 Ok(Some(report))
             }
             Err(error) => {

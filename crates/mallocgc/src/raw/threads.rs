@@ -10,6 +10,7 @@
 //! taken while it is held.
 
 use crate::base::sync::{AtomicBool, Ordering};
+use crate::heap::scavenge::{self, Scavenger};
 use crate::os::{self, OsError};
 use crate::raw::heap::Inner;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -103,7 +104,9 @@ impl Inner {
             return;
         }
         let unswept = self.space.unswept_spans.load(Ordering::Relaxed);
-        if unswept < SWEEP_FROM_SPANS {
+        if unswept < SWEEP_FROM_SPANS
+            && !scavenge::worth_reading(self.space.free_dirty_bytes(), self.space.used_bytes())
+        {
             return;
         }
         let background = &self.threads.background;
@@ -122,7 +125,8 @@ impl Inner {
 /// The body of the background thread.
 fn run_background(inner: &Inner) {
     let background = &inner.threads.background;
-    let pause: Option<Duration> = None;
+    let mut scavenger = Scavenger::new();
+    let mut pause: Option<Duration> = None;
     loop {
         {
             let mut state = lock(&background.state);
@@ -154,6 +158,12 @@ fn run_background(inner: &Inner) {
             // Mutators that wait for a list come first.
             std::thread::yield_now();
         }
+        let now = os::now_nanos();
+        let release = scavenger.decide(inner.space.scavenge_reading(now));
+        if release.bytes != 0 {
+            inner.space.decommit_free(release.bytes);
+        }
+        pause = release.next_nanos.map(|next| Duration::from_nanos(next.saturating_sub(now)));
     }
 }
 
