@@ -17,6 +17,7 @@ use crate::collect::mark::{Marked, Marker};
 use crate::collect::pacer::{Pace, PacerSettings};
 use crate::collect::work::SharedWork;
 use crate::heap::space::Space;
+use crate::heap::special::Decided;
 use crate::os::{self, OsError};
 use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
@@ -126,6 +127,8 @@ pub struct CycleReport {
     pub roots: u64,
     /// The mark stack overflowed this often.
     pub overflows: u64,
+    /// What became of finalizers, cleanups and weak handles.
+    pub decided: Decided,
 }
 
 /// The collector of one heap.
@@ -266,7 +269,9 @@ impl<'c> Marking<'c> {
         report.mark_nanos = marked - rooted;
         let _inside = callback::enter();
         extensions.verify(Phase::Marked);
-        finalize::decide(self.space, &mut marker, &mut |sample| extensions.sample_freed(sample));
+        report.decided = finalize::decide(self.space, &mut marker, &mut |sample| {
+            extensions.sample_freed(sample)
+        });
         extensions.decided();
         report.decide_nanos = os::now_nanos() - marked;
         total.objects += marker.marked.objects;

@@ -12,7 +12,7 @@
 use crate::collect::mark::Marker;
 use crate::heap::space::Space;
 use crate::heap::span::Span;
-use crate::heap::special::Judge;
+use crate::heap::special::{Decided, Judge};
 
 /// Visits what finalizers and cleanups keep alive.
 pub(crate) fn visit_roots<const SHARED: bool>(space: &Space, marker: &mut Marker<'_, SHARED>) {
@@ -39,8 +39,8 @@ pub(crate) fn decide<const SHARED: bool>(
     space: &Space,
     marker: &mut Marker<'_, SHARED>,
     sample_freed: &mut dyn FnMut([u64; 2]),
-) {
-    space.specials.decide(space, &mut Verdict { marker, sample_freed });
+) -> Decided {
+    space.specials.decide(space, &mut Verdict { marker, sample_freed })
 }
 
 struct Verdict<'v, 's, const SHARED: bool> {

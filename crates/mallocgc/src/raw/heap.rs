@@ -21,7 +21,7 @@ use crate::raw::mutator::Mutator;
 use crate::raw::root::Root;
 use crate::raw::runner::Runners;
 use crate::raw::settings::ClearHooks;
-use crate::raw::statistics::{Decided, History};
+use crate::raw::statistics::History;
 use crate::raw::threads::{Threads, lock};
 use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
@@ -379,7 +379,7 @@ impl Inner {
                 if forced {
                     self.forced_cycles.fetch_add(1, Relaxed);
                 }
-                self.record_cycle(&report, forced, Decided::default());
+                self.record_cycle(&report, forced);
                 Ok(Some(report))
             }
             Err(error) => {

@@ -56,17 +56,9 @@ impl History {
     }
 }
 
-/// What the end of marking decided about registered objects.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Decided {
-    pub(crate) finalizers_queued: u64,
-    pub(crate) cleanups_queued: u64,
-    pub(crate) weak_cleared: u64,
-}
-
 impl Inner {
     /// Takes note of a cycle and prints its line.
-    pub(crate) fn record_cycle(&self, report: &CycleReport, forced: bool, decided: Decided) {
+    pub(crate) fn record_cycle(&self, report: &CycleReport, forced: bool) {
         let history = &self.history;
         history.gc_cpu_nanos.fetch_add(report.mark_cpu_nanos, Relaxed);
         history.live_bytes.store(report.live_bytes, Relaxed);
@@ -101,9 +93,9 @@ impl Inner {
             root_bytes: report.roots * 8,
             marked_objects: report.live_objects,
             spans: report.spans,
-            finalizers_queued: decided.finalizers_queued,
-            cleanups_queued: decided.cleanups_queued,
-            weak_cleared: decided.weak_cleared,
+            finalizers_queued: report.decided.finalizers_queued,
+            cleanups_queued: report.decided.cleanups_queued,
+            weak_cleared: report.decided.weak_cleared,
         };
         self.events.send(&Event::CycleEnd(&record));
         if self.config.trace_level > 0 {
@@ -186,6 +178,7 @@ impl Inner {
         stats.gc_sys = tables.bitmaps as u64
             + meta.bytes(MetaStat::Marking)
             + meta.bytes(MetaStat::Specials)
+            + space.specials.records.committed_bytes() as u64
             + meta.bytes(MetaStat::Layouts);
         stats.other_sys = tables.pages as u64 + meta.bytes(MetaStat::Other);
         stats.sys = stats.heap_sys

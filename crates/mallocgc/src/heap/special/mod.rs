@@ -466,7 +466,7 @@ impl Specials {
     /// Everything reachable is marked: decides about the records of what is
     /// not. An object with finalizers is passed to `keep`, which marks it and
     /// need not look at its references.
-    pub(crate) fn decide(&self, space: &Space, judge: &mut dyn Judge) {
+    pub(crate) fn decide(&self, space: &Space, judge: &mut dyn Judge) -> Decided {
         let mut due = Due::default();
         for stripe in &self.stripes {
             let mut stripe = stripe.0.lock();
@@ -488,8 +488,14 @@ impl Specials {
             }
             stripe.tables = kept;
         }
+        let decided = Decided {
+            finalizers_queued: due.finalizers.len() as u64,
+            cleanups_queued: due.cleanups.len() as u64,
+            weak_cleared: due.weak_cleared,
+        };
         self.finalizers.append(&self.records, due.finalizers);
         self.cleanups.append(&self.records, due.cleanups);
+        decided
     }
 
     fn decide_table(
@@ -544,6 +550,7 @@ impl Specials {
             } else if place.is(Kind::Weak) {
                 record.clear_weak();
                 stripe.weak_cleared += 1;
+                due.weak_cleared += 1;
                 if record.weak_count().detach() {
                     self.records.give(&mut stripe.reserve, id);
                 }
@@ -619,6 +626,18 @@ enum Attach {
 struct Due {
     finalizers: Chain,
     cleanups: Chain,
+    weak_cleared: u64,
+}
+
+/// What a cycle decided.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Decided {
+    /// Finalizers that became due.
+    pub finalizers_queued: u64,
+    /// Cleanups that became due.
+    pub cleanups_queued: u64,
+    /// Weak records cleared.
+    pub weak_cleared: u64,
 }
 
 /// The table of a span, if it has one. The caller holds the stripe's lock.

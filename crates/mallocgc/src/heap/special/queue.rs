@@ -58,6 +58,10 @@ pub(super) struct Chain {
 }
 
 impl Chain {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     pub(super) fn push(&mut self, records: &Records, id: RecordId) {
         records.get(id).set_next(None);
         match self.tail {
