@@ -1,7 +1,7 @@
 //! What the heap keeps of a layout: its encoding, and its span classes.
 //!
 //! A layout gets a span class for a size the first time an object of that
-//! size is allocated, but not at once: the first [`MIXED_BYTES`] bytes of a
+//! size is allocated, but not at once: the first `MIXED_BYTES` bytes of a
 //! layout go to mixed spans, which many rare layouts share at the price of a
 //! header word an object.
 //!

@@ -1,6 +1,6 @@
 //! Faults injected in place of the system's: support for tests, always compiled.
 //!
-//! Every fallible call of this layer asks [`check`] first. While no [`Guard`] lives that
+//! Every fallible call of this layer asks `check` first. While no [`Guard`] lives that
 //! is one relaxed load. A guard counts the calls in its scope and refuses the
 //! n-th, or all from the n-th on, with the error the system would give. A test runs
 //! one scenario under n = 1, 2, 3, … until no call was left to refuse:

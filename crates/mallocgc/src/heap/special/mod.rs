@@ -1,7 +1,7 @@
 //! Specials: records on objects. Finalizers, cleanups, weak handles, and the
 //! samples of the heap profile.
 //!
-//! A span gets a [`table`] with its first special: a bit for each cell that
+//! A span gets a `table` with its first special: a bit for each cell that
 //! has records, and for each cell the head of their list. Attaching is a look
 //! into the page table, one uncontended lock, and a few stores. When marking
 //! has ended, the dead objects with specials are `special & !mark`, word by
@@ -18,7 +18,7 @@
 //! | cleanup | any number | queued, but not while there was a finalizer |
 //! | sample | one | reported |
 //!
-//! Protection: spans are spread over [`STRIPES`] stripes, each with a lock
+//! Protection: spans are spread over `STRIPES` stripes, each with a lock
 //! over the tables of its spans, their records, and a reserve of free ones.
 //! Every method may be called from any thread, if the object is kept alive
 //! meanwhile; `for_each_*` and `decide` only while the world is stopped.
