@@ -6,7 +6,7 @@
 //! clearing memory ahead of the cursor, the next run, the next span, the cell
 //! to be sampled, and single steps for debugging.
 //!
-//! Cells of at most [`CLEAR_AHEAD_MAX`] bytes are cleared chunk by chunk
+//! Cells of at most `CLEAR_AHEAD_MAX` bytes are cleared chunk by chunk
 //! while the lines are about to be used; larger ones when handed out, by the
 //! caller, who knows whether zeroes were asked for.
 //!
@@ -85,9 +85,10 @@ impl Cursor {
 
 /// A cell from the slow path, and what else the caller must see to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cell_ {
+pub(crate) struct Handout {
     pub(crate) address: Address,
     /// The cell is one for the heap profile.
+    #[allow(dead_code, reason = "read when profiling is wired to allocation")]
     pub(crate) sampled: bool,
 }
 
@@ -248,6 +249,7 @@ impl Cache {
     }
 
     /// Whether a large object of `bytes` is one for the heap profile.
+    #[allow(dead_code, reason = "asked when profiling is wired to allocation")]
     pub(crate) fn sample_large(&self, bytes: usize) -> bool {
         self.gap().is_some_and(|gap| gap < bytes as u64)
     }
@@ -269,7 +271,7 @@ impl Cache {
     /// As [`Space::make_span`].
     #[cold]
     #[inline(never)]
-    pub(crate) fn refill(&self, space: &Space, class: SpanClassId) -> Result<Cell_, AllocError> {
+    pub(crate) fn refill(&self, space: &Space, class: SpanClassId) -> Result<Handout, AllocError> {
         let cursor = self.cursor(class);
         if !cursor.has(LISTED) {
             self.list(class, cursor);
@@ -278,7 +280,7 @@ impl Cache {
             if let Some(id) = SpanId::new(cursor.span.load(Relaxed)) {
                 if let Some(sampled) = self.open_chunk(space, cursor, space.span(id)) {
                     let address = self.bump(class).expect("an open chunk has a cell");
-                    return Ok(Cell_ { address, sampled });
+                    return Ok(Handout { address, sampled });
                 }
                 self.release(space, cursor);
             }

@@ -32,7 +32,7 @@ use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
 use crate::heap::meta::Meta;
 use crate::heap::pages::{PageRun, Pages};
 use crate::heap::scavenge::Reading;
-use crate::heap::span::{PageInfo, Shape, Span, SpanId, SpanPage};
+use crate::heap::span::{PageInfo, Shape, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
 use crate::heap::special::Specials;
 use crate::layout::LayoutId;
@@ -376,23 +376,6 @@ impl Space {
             return None;
         }
         SpanId::new(self.page_span_entry(page).load(Relaxed))
-    }
-
-    /// The first page of the span that `address` lies in.
-    #[inline]
-    pub(crate) fn span_page(&self, address: Address) -> Option<SpanPage> {
-        let page = self.page_of(address)?;
-        let info = self.page_info(page);
-        if info == PageInfo::NONE {
-            return None;
-        }
-        let first = if info.has(PageInfo::LARGE) {
-            let id = SpanId::new(self.page_span_entry(page).load(Relaxed))?;
-            self.page_of(self.span(id).base())?
-        } else {
-            PageId(page.0 - info.pages_back() as u32)
-        };
-        Some(SpanPage { first, info })
     }
 
     // --- records ---------------------------------------------------------
@@ -754,11 +737,6 @@ impl Space {
     pub(crate) fn with_pages<R>(&self, act: impl FnOnce(&mut Pages, &Reservation) -> R) -> R {
         let mut heap = self.page_heap.lock();
         act(&mut heap.pages, &self.reservation)
-    }
-
-    /// The reservation, to decommit pages taken for it.
-    pub(crate) fn reservation(&self) -> &Reservation {
-        &self.reservation
     }
 
     /// Pops a span of `class` from its central list.

@@ -9,8 +9,8 @@
 //! Protection: all fields are relaxed atomics, because `find_object` reads
 //! them from any thread; invariant 3 says who may write.
 
+use crate::base::Address;
 use crate::base::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use crate::base::{Address, PageId};
 use crate::heap::cache::Cursor;
 use crate::heap::span_class::SpanClassId;
 use core::num::NonZeroU32;
@@ -234,13 +234,4 @@ impl PageInfo {
     pub(crate) fn has(self, flag: u32) -> bool {
         self.0 & flag != 0
     }
-}
-
-/// A page with the page its span begins at.
-#[derive(Clone, Copy, Debug)]
-pub struct SpanPage {
-    /// First page of the span.
-    pub first: PageId,
-    /// What the page table says.
-    pub info: PageInfo,
 }

@@ -191,7 +191,7 @@ impl Inner {
 
     fn cycle_stats(&self, stats: &mut MemStats) {
         let history = &self.history;
-        let pauses = history.pauses.lock().clone();
+        let pauses = *history.pauses.lock();
         let pacer = *self.pacer.lock();
         let trigger = self.space.trigger_bytes.load(Relaxed);
         stats.next_gc = trigger;

@@ -28,8 +28,6 @@ pub struct MutatorRecord {
     pub(crate) next: AtomicPtr<MutatorRecord>,
     pub(crate) state: State,
     pub(crate) in_use: AtomicBool,
-    /// Nested `blocking` calls.
-    pub(crate) blocking_depth: Cell<u32>,
     /// The cells this mutator allocates from.
     pub cache: Cache,
     /// References the mutator's native code holds.
@@ -113,7 +111,6 @@ impl MutatorRecord {
             next: AtomicPtr::new(core::ptr::null_mut()),
             state: State::safe(),
             in_use: AtomicBool::new(true),
-            blocking_depth: Cell::new(0),
             cache: Cache::new(seed)?,
             roots: RootStack::new()?,
             callback: Callback::default(),

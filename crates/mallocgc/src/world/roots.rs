@@ -132,7 +132,6 @@ pub(crate) type HeapCallback = std::sync::Arc<dyn Fn(&mut RootVisitor<'_>) + Sen
 struct Tables {
     chunks: Option<NonNull<Chunk>>,
     free: Option<NonNull<RootSlot>>,
-    used: usize,
     ranges: Vec<Range>,
     callbacks: Vec<(u64, HeapCallback)>,
     next_id: u64,
@@ -157,7 +156,6 @@ impl Roots {
         let tables = Tables {
             chunks: None,
             free: None,
-            used: 0,
             ranges: Vec::new(),
             callbacks: Vec::new(),
             next_id: 1,
@@ -188,7 +186,6 @@ impl Roots {
         slot_ref.set(value);
         // Relaxed: read under the lock only, but for `release`.
         slot_ref.state.store(SLOT_USED, Relaxed);
-        tables.used += 1;
         Ok(slot)
     }
 
@@ -238,17 +235,11 @@ impl Roots {
         true
     }
 
-    /// Handles in use, the dead among them until the next cycle.
-    pub(crate) fn handles(&self) -> usize {
-        self.tables.lock().used
-    }
-
     /// Visits every root and frees the slots of dead handles. The world is
     /// stopped. Callbacks run with no lock of this table held.
     pub(crate) fn visit_all(&self, sink: &mut dyn RootSink) {
         let mut tables = self.tables.lock();
         let mut at = tables.chunks;
-        let mut freed = 0;
         while let Some(chunk) = at {
             // SAFETY: chunks live as long as the heap.
             let chunk = unsafe { chunk.as_ref() };
@@ -259,14 +250,12 @@ impl Roots {
                     SLOT_DEAD => {
                         slot.state.store(SLOT_FREE, Relaxed);
                         push_free(&mut tables.free, slot);
-                        freed += 1;
                     }
                     _ => {}
                 }
             }
             at = chunk.next;
         }
-        tables.used -= freed;
         let mut visitor = RootVisitor::new(sink);
         for range in &tables.ranges {
             // SAFETY: who registered the range keeps it readable, and the

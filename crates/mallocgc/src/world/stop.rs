@@ -122,8 +122,8 @@ impl World {
                 let record = place.cast::<MutatorRecord>();
                 // SAFETY: fresh memory of this size and alignment.
                 unsafe { record.write(fresh) };
-                // SAFETY: just written.
                 let next = mutators.head.map_or(core::ptr::null_mut(), NonNull::as_ptr);
+                // SAFETY: just written.
                 unsafe { record.as_ref() }.next.store(next, Relaxed);
                 mutators.head = Some(record);
                 record
@@ -145,7 +145,6 @@ impl World {
         record.roots.truncate(0);
         // SAFETY: the owner's thread; the collector looks only when stopped.
         let callback = unsafe { &mut *record.callback.0.get() }.take();
-        record.blocking_depth.set(0);
         self.leave(record);
         let mut mutators = self.mutators.lock();
         let counts = record.cache.reset_counts();
