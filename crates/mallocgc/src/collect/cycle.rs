@@ -28,7 +28,7 @@ use std::time::Duration;
 
 /// Heaps with less live at the last cycle are marked by one thread: waking
 /// another takes longer than it saves.
-const PARALLEL_FROM_BYTES: u64 = 32 << 20;
+pub const PARALLEL_FROM_BYTES: u64 = 32 << 20;
 
 /// What a cycle works on.
 #[derive(Clone, Copy)]
@@ -80,6 +80,8 @@ pub struct Request {
     pub stop_limit: Duration,
     /// Threads that may mark, the caller's among them.
     pub workers: usize,
+    /// Smaller heaps are marked by one thread.
+    pub parallel_from_bytes: u64,
 }
 
 /// What a cycle did. Times are nanoseconds.
@@ -189,7 +191,8 @@ impl Collector {
             extensions.verify(Phase::Stopped);
         }
         let cpu_begin = os::thread_cpu_nanos();
-        let parallel = request.workers > 1 && space.live_bytes.load(Relaxed) >= PARALLEL_FROM_BYTES;
+        let parallel = request.workers > 1
+            && space.live_bytes.load(Relaxed) >= request.parallel_from_bytes;
         let helpers = if parallel { self.workers.prepare(request.workers - 1) } else { 0 };
         let helper_nanos = AtomicU64::new(0);
         let marking = Marking {

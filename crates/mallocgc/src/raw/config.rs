@@ -34,7 +34,8 @@ pub struct Config {
     /// Whether the heap asks the system for huge pages. Default true.
     pub huge_pages: bool,
     /// Threads that mark, the one that asked among them. 0, the default, is
-    /// one for each processor, four at most.
+    /// one for each processor, four at most, and one for heaps so small that
+    /// waking another would take longer than it saves.
     pub workers: usize,
     /// Whether the heap may start threads of its own: to sweep, to give
     /// memory back, to run finalizers. Default true.

@@ -6,7 +6,9 @@
 
 use crate::base::Address;
 use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
-use crate::collect::cycle::{Collector, CycleReport, Extensions, Parts, Phase, Request};
+use crate::collect::cycle::{
+    Collector, CycleReport, Extensions, PARALLEL_FROM_BYTES, Parts, Phase, Request,
+};
 use crate::collect::pacer::PacerSettings;
 use crate::heap::error::AllocError;
 use crate::heap::object::Found;
@@ -367,6 +369,10 @@ impl Inner {
             pacer: *self.pacer.lock(),
             stop_limit: self.config.stop_limit,
             workers: self.workers,
+            parallel_from_bytes: match self.config.workers {
+                0 => PARALLEL_FROM_BYTES,
+                _ => 0,
+            },
         };
         let mut extensions = CycleExtensions { inner: self };
         if self.events.is_on() {
