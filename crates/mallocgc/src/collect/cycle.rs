@@ -191,8 +191,8 @@ impl Collector {
             extensions.verify(Phase::Stopped);
         }
         let cpu_begin = os::thread_cpu_nanos();
-        let parallel = request.workers > 1
-            && space.live_bytes.load(Relaxed) >= request.parallel_from_bytes;
+        let parallel =
+            request.workers > 1 && space.live_bytes.load(Relaxed) >= request.parallel_from_bytes;
         let helpers = if parallel { self.workers.prepare(request.workers - 1) } else { 0 };
         let helper_nanos = AtomicU64::new(0);
         let marking = Marking {

@@ -1,0 +1,115 @@
+//! Random programs against a model of the heap (`support::program`).
+
+mod support;
+
+use mallocgc::raw::{Config, Heap};
+use std::sync::{Barrier, Mutex};
+use support::program::{Dice, Exchange, Machine, Settings};
+
+/// Seeds of one run; `MALLOCGC_SEEDS=first..last` asks for others.
+fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var("MALLOCGC_SEEDS") else { return default };
+    let (first, last) = text.split_once("..").expect("first..last");
+    first.parse().expect("a number")..last.parse().expect("a number")
+}
+
+fn run(config: Config, seed: u64, settings: Settings) {
+    let heap = support::heap_with(config);
+    Machine::new(&heap, format!("seed {seed}"), Dice::Seed(seed), settings).run();
+}
+
+#[test]
+fn a_random_program_finds_what_its_model_says() {
+    for seed in seeds(0..12) {
+        run(support::config(), seed, Settings::default());
+    }
+}
+
+#[test]
+fn a_random_program_survives_collection_at_every_boundary() {
+    for seed in seeds(100..104) {
+        let config = Config {
+            collect_every: 1,
+            clobber: support::CLOBBER,
+            verify: true,
+            ..support::config()
+        };
+        run(config, seed, Settings { steps: 2000, most_objects: 600, ..Settings::default() });
+    }
+}
+
+#[test]
+fn a_random_program_of_small_objects_reuses_its_cells() {
+    for seed in seeds(200..206) {
+        let config = Config { min_heap_bytes: 256 << 10, ..support::config() };
+        let settings = Settings { steps: 20_000, largest: 2048, ..Settings::default() };
+        run(config, seed, settings);
+    }
+}
+
+#[test]
+fn a_random_program_is_marked_by_several_workers() {
+    for seed in seeds(250..256) {
+        let config = Config { workers: 3, clobber: support::CLOBBER, ..support::config() };
+        let settings = Settings { most_objects: 6000, steps: 15_000, ..Settings::default() };
+        run(config, seed, settings);
+    }
+}
+
+#[test]
+fn bytes_of_a_fuzzer_are_a_program() {
+    let heap = support::heap();
+    let mut state = 1u64;
+    for length in [0, 1, 2, 5, 100, 3000] {
+        let bytes: Vec<u8> = (0..length)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        Machine::new(&heap, format!("{length} bytes"), Dice::Bytes(&bytes), Settings::default())
+            .run();
+    }
+}
+
+/// Runs one machine on each of `threads` threads of one heap; afterwards
+/// nothing is left.
+fn run_threads(heap: &Heap, threads: u64, seed: u64, settings: Settings) {
+    let exchange: Exchange = Mutex::new(Vec::new());
+    let begin = Barrier::new(threads as usize);
+    std::thread::scope(|scope| {
+        for number in 0..threads {
+            let (exchange, begin) = (&exchange, &begin);
+            scope.spawn(move || {
+                begin.wait();
+                let name = format!("seed {seed} thread {number}");
+                let dice = Dice::Seed(seed * 1000 + number);
+                Machine::new(heap, name, dice, settings).exchanging(exchange).run();
+            });
+        }
+    });
+}
+
+#[test]
+fn random_programs_on_several_threads_share_a_heap() {
+    for seed in seeds(300..303) {
+        let config = Config { min_heap_bytes: 1 << 20, ..support::config() };
+        let heap = support::heap_with(config);
+        let settings = Settings { alone: false, collect_one_in: 200, ..Settings::default() };
+        run_threads(&heap, 4, seed, settings);
+    }
+}
+
+#[test]
+fn random_programs_on_64_threads_share_a_heap() {
+    let config = Config { min_heap_bytes: 4 << 20, ..support::config() };
+    let heap = support::heap_with(config);
+    let settings = Settings {
+        steps: 400,
+        most_objects: 200,
+        alone: false,
+        collect_one_in: 400,
+        ..Settings::default()
+    };
+    run_threads(&heap, 64, 400, settings);
+}
