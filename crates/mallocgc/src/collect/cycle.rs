@@ -15,13 +15,14 @@ use crate::base::sync::{AtomicU64, Ordering::Relaxed};
 use crate::collect::finalize;
 use crate::collect::mark::{Marked, Marker};
 use crate::collect::pacer::{Pace, PacerSettings};
+use crate::collect::verify::{self, Fault, Phase, Verify};
 use crate::collect::work::SharedWork;
 use crate::heap::space::Space;
 use crate::heap::special::Decided;
 use crate::os::{self, OsError};
 use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
-use crate::world::roots::{RootSink, RootVisitor, Roots};
+use crate::world::roots::{RootSink, Roots};
 use crate::world::stop::{StopTimedOut, Stopped, World};
 use crate::world::workers::Workers;
 use std::time::Duration;
@@ -56,19 +57,6 @@ pub trait Extensions {
     fn sample_freed(&mut self, numbers: [u64; 2]);
     /// It is decided who lives: marked objects, and no others.
     fn decided(&mut self);
-    /// After each phase, for the verifier.
-    fn verify(&mut self, phase: Phase);
-}
-
-/// The phases of a cycle.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    /// The world is stopped, nothing is marked.
-    Stopped,
-    /// Everything reachable is marked.
-    Marked,
-    /// The bitmaps have changed places.
-    Flipped,
 }
 
 /// What a cycle needs besides the heap.
@@ -82,6 +70,8 @@ pub struct Request {
     pub workers: usize,
     /// Smaller heaps are marked by one thread.
     pub parallel_from_bytes: u64,
+    /// Whether the heap is checked after each phase.
+    pub verify: Verify,
 }
 
 /// What a cycle did. Times are nanoseconds.
@@ -180,6 +170,7 @@ impl Collector {
         report.finish_sweep_nanos = swept - report.begin_nanos;
         report.trigger_bytes = space.trigger_bytes.load(Relaxed);
         let stopped = world.stop(own, request.stop_limit)?;
+        let no_unwinding = NoUnwinding;
         space.close_sweep();
         report.stop_nanos = stopped.stop_nanos();
         report.mutators = stopped.attached() as u64;
@@ -188,7 +179,7 @@ impl Collector {
         {
             let _inside = callback::enter();
             extensions.clear();
-            extensions.verify(Phase::Stopped);
+            request.verify.after(Phase::Stopped, space, roots, &stopped);
         }
         let cpu_begin = os::thread_cpu_nanos();
         let parallel =
@@ -200,6 +191,7 @@ impl Collector {
             space,
             roots,
             stopped: &stopped,
+            verify: request.verify,
             helpers,
             helper_nanos: &helper_nanos,
         };
@@ -222,15 +214,54 @@ impl Collector {
         report.heap_inuse_bytes = space.used_bytes() as u64;
         {
             let _inside = callback::enter();
-            extensions.verify(Phase::Flipped);
+            request.verify.after(Phase::Flipped, space, roots, &stopped);
         }
         space.open_sweep();
         world.withdraw_cycle();
         report.number = self.cycles.fetch_add(1, Relaxed) + 1;
         report.end_nanos = os::now_nanos();
         report.pause_nanos = report.end_nanos - swept;
+        core::mem::forget(no_unwinding);
         drop(stopped);
         Ok(report)
+    }
+}
+
+impl Collector {
+    /// Stops the world and checks the heap between cycles; the first fault.
+    ///
+    /// The caller holds the cycle lock; `own` is as for [`run`](Collector::run).
+    ///
+    /// # Errors
+    ///
+    /// When a mutator does not stop in time.
+    pub(crate) fn verify(
+        &self,
+        parts: Parts<'_>,
+        own: Option<&MutatorRecord>,
+        stop_limit: Duration,
+    ) -> Result<Option<Fault>, StopTimedOut> {
+        let space = parts.space;
+        space.finish_sweep();
+        let stopped = parts.world.stop(own, stop_limit)?;
+        let no_unwinding = NoUnwinding;
+        space.close_sweep();
+        stopped.for_each_mutator(|mutator| mutator.cache.flush(space));
+        let _inside = callback::enter();
+        let result = verify::check(space, parts.roots, &stopped, Phase::Stopped);
+        space.open_sweep();
+        core::mem::forget(no_unwinding);
+        Ok(result.err())
+    }
+}
+
+/// Ends the process when a callback unwinds while the world is stopped: the
+/// object graph is half read, and nobody could finish the cycle.
+struct NoUnwinding;
+
+impl Drop for NoUnwinding {
+    fn drop(&mut self) {
+        crate::fatal!("a callback panicked during a collection");
     }
 }
 
@@ -240,6 +271,7 @@ struct Marking<'c> {
     space: &'c Space,
     roots: &'c Roots,
     stopped: &'c Stopped<'c>,
+    verify: Verify,
     helpers: usize,
     helper_nanos: &'c AtomicU64,
 }
@@ -271,7 +303,7 @@ impl<'c> Marking<'c> {
         let marked = os::now_nanos();
         report.mark_nanos = marked - rooted;
         let _inside = callback::enter();
-        extensions.verify(Phase::Marked);
+        self.verify.after(Phase::Marked, self.space, self.roots, self.stopped);
         report.decided = finalize::decide(self.space, &mut marker, &mut |sample| {
             extensions.sample_freed(sample)
         });
@@ -284,16 +316,7 @@ impl<'c> Marking<'c> {
 
     fn visit_roots<const SHARED: bool>(&self, marker: &mut Marker<'c, SHARED>) {
         let mut sink = Sink(marker);
-        self.stopped.for_each_mutator(|mutator| {
-            sink.0.visited_roots += mutator.roots.len() as u64;
-            mutator.roots.for_each(|value| sink.0.visit(value));
-            // SAFETY: the world is stopped, so the mutator's thread does not
-            // touch its callback.
-            if let Some(callback) = unsafe { &mut *mutator.callback.0.get() } {
-                callback(&mut RootVisitor::new(&mut sink));
-            }
-        });
-        self.roots.visit_all(&mut sink);
+        self.stopped.visit_roots(self.roots, &mut sink);
         finalize::visit_roots(self.space, sink.0);
     }
 

@@ -5,4 +5,5 @@ pub(crate) mod work;
 pub(crate) mod kernel;
 pub(crate) mod mark;
 pub(crate) mod finalize;
+pub mod verify;
 pub mod cycle;

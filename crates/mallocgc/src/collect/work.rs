@@ -59,8 +59,10 @@ struct Pool {
     /// Segments with work for whoever asks.
     offered: Option<NonNull<Segment>>,
     free: Option<NonNull<Segment>>,
-    /// Bytes of the range handed out at least once.
+    /// Bytes of the range handed out since the stacks were last given back.
     bumped: usize,
+    /// Bytes committed.
+    committed: usize,
     /// Workers with nothing to do.
     idle: usize,
     workers: usize,
@@ -70,7 +72,8 @@ struct Pool {
 ///
 /// # Invariants
 ///
-/// 1. Segments lie in `memory` below `Pool::bumped`, which is committed.
+/// 1. Segments lie in `memory` below `Pool::bumped`, which is at most
+///    `Pool::committed`.
 /// 2. A segment is in one stack, in `offered` or in `free`.
 #[derive(Debug)]
 pub(crate) struct SharedWork {
@@ -89,13 +92,18 @@ unsafe impl Sync for SharedWork {}
 
 /// Stack memory kept between cycles.
 const KEEP_BYTES: usize = 1 << 20;
+/// Stack memory there is from the start, so that marking without memory is
+/// slow at a few shapes of graphs and not at all of them.
+const FIRST_BYTES: usize = 4 * SEGMENT_BYTES;
 
 impl SharedWork {
     /// A pool with room for one entry for each 16 bytes of heap, which no
     /// heap needs.
     pub(crate) fn new(heap_bytes: usize) -> Result<SharedWork, OsError> {
         let memory = Reservation::reserve((heap_bytes / 2).max(64 << 20), SEGMENT_BYTES)?;
-        let pool = Pool { offered: None, free: None, bumped: 0, idle: 0, workers: 1 };
+        memory.commit(0, FIRST_BYTES)?;
+        let committed = FIRST_BYTES;
+        let pool = Pool { offered: None, free: None, bumped: 0, committed, idle: 0, workers: 1 };
         Ok(SharedWork {
             pool: Lock::new(Rank::Work, pool),
             changed: Signal::new(),
@@ -158,7 +166,10 @@ impl SharedWork {
                 if pool.bumped == self.memory.bytes() {
                     return None;
                 }
-                self.memory.commit(pool.bumped, SEGMENT_BYTES).ok()?;
+                if pool.bumped == pool.committed {
+                    self.memory.commit(pool.bumped, SEGMENT_BYTES).ok()?;
+                    pool.committed += SEGMENT_BYTES;
+                }
                 let at = self.memory.base().add(pool.bumped);
                 pool.bumped += SEGMENT_BYTES;
                 NonNull::new(at.as_ptr())?

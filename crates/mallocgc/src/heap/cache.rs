@@ -444,17 +444,6 @@ impl Cache {
         counts.tiny_hits = self.tiny_hits.load(Relaxed);
         counts
     }
-
-    /// Takes over the counts of another cache's life when this one is reused.
-    pub(crate) fn reset_counts(&self) -> CacheCounts {
-        let counts = self.chunk_counts();
-        for taken in &self.taken {
-            taken.store(0, Relaxed);
-        }
-        self.taken_large_bytes.store(0, Relaxed);
-        self.tiny_hits.store(0, Relaxed);
-        counts
-    }
 }
 
 /// Alignment of a tiny object: the largest power of two up to 8 that divides

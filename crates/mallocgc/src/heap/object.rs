@@ -34,28 +34,34 @@ impl Space {
     }
 
     /// The cell that `address` points at or into, allocated or not.
+    ///
+    /// The span may be freed and its pages used again meanwhile; then the
+    /// answer is wrong, as any would be, but an object that contains the
+    /// address.
     pub(crate) fn find_cell(&self, address: Address) -> Option<Found> {
         let page = self.page_of(address)?;
         let info = self.page_info(page);
         let id = self.span_of_page(page)?;
         let span = self.span(id);
+        let (base, cell_bytes) = (span.base(), span.cell_bytes());
         let index = if info.has(PageInfo::LARGE) {
             0
         } else {
             let class = self.class_info(info.class());
-            let from_base = address.offset_from(span.base());
-            ((from_base as u64 * u64::from(class.magic)) >> 32) as usize
+            let from_base = address.offset_from(base);
+            ((from_base as u64).wrapping_mul(u64::from(class.magic)) >> 32) as usize
         };
         if index >= span.cells() {
             // The tail of the span, too short for a cell.
             return None;
         }
-        let cell = span.cell(index);
+        let cell = base.add(index.wrapping_mul(cell_bytes));
         let header = if info.has(PageInfo::MIXED) { WORD_SIZE } else { 0 };
-        if address.offset_from(cell) < header {
+        let inner = address.offset_from(cell);
+        if inner < header || inner >= cell_bytes {
             return None;
         }
-        let bytes = span.cell_bytes() - header;
+        let bytes = cell_bytes - header;
         Some(Found { span: id, index, cell, object: cell.add(header), bytes })
     }
 }

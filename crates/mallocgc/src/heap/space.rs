@@ -531,7 +531,10 @@ impl Space {
     /// Whether a cell holds an object: it survived the last cycle, or was
     /// handed out since.
     pub(crate) fn is_allocated(&self, span: &Span, index: usize) -> bool {
-        let survived = self.survivor_bits(span)[index / 64].load(Relaxed) >> (index % 64) & 1 != 0;
+        // From any thread, so the span may have become another meanwhile.
+        let bits = self.survivor_bits(span);
+        let Some(word) = bits.get(index / 64) else { return false };
+        let survived = word.load(Relaxed) >> (index % 64) & 1 != 0;
         if survived || self.is_unswept(span) {
             return survived;
         }
@@ -542,7 +545,7 @@ impl Space {
         let Some(cursor) = (unsafe { span.cached_by.load(Acquire).as_ref() }) else { return true };
         // The open chunk reaches to `free_index`; from the cursor on its cells
         // are not yet handed out.
-        let cell = span.cell(index).as_usize();
+        let cell = span.base().add(index.wrapping_mul(span.cell_bytes())).as_usize();
         !(cursor.next_address() <= cell && cell < cursor.limit_address())
     }
 

@@ -7,9 +7,10 @@
 use crate::base::Address;
 use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
 use crate::collect::cycle::{
-    Collector, CycleReport, Extensions, PARALLEL_FROM_BYTES, Parts, Phase, Request,
+    Collector, CycleReport, Extensions, PARALLEL_FROM_BYTES, Parts, Request,
 };
 use crate::collect::pacer::PacerSettings;
+use crate::collect::verify::{Fault, Verify};
 use crate::heap::error::AllocError;
 use crate::heap::object::Found;
 use crate::heap::space::{Space, SpaceOptions};
@@ -315,6 +316,19 @@ impl Heap {
     }
 }
 
+impl Heap {
+    /// Stops the world and checks every structure of the heap, object by
+    /// object; returns the first fault, which a correct program never sees.
+    /// For debugging and tests. From a thread that is no mutator of this heap.
+    ///
+    /// # Errors
+    ///
+    /// As [`gc`](Heap::gc).
+    pub fn verify(&self) -> Result<Option<Fault>, GcError> {
+        self.inner().verify(None)
+    }
+}
+
 impl Inner {
     pub(crate) fn parts(&self) -> Parts<'_> {
         Parts { space: &self.space, world: &self.world, roots: &self.roots }
@@ -350,6 +364,17 @@ impl Inner {
         Ok(report)
     }
 
+    /// Checks the whole heap; the first fault.
+    pub(crate) fn verify(&self, own: Option<&MutatorRecord>) -> Result<Option<Fault>, GcError> {
+        if callback::is_inside() {
+            return Err(GcError::Reentrant);
+        }
+        let _safe = own.map(|record| SafeSection::begin(&self.world, record));
+        let _cycle = self.cycle.lock();
+        let limit = self.config.stop_limit;
+        self.collector.verify(self.parts(), own, limit).map_err(GcError::StopTimedOut)
+    }
+
     fn collect_safe(
         &self,
         own: Option<&MutatorRecord>,
@@ -372,6 +397,10 @@ impl Inner {
             parallel_from_bytes: match self.config.workers {
                 0 => PARALLEL_FROM_BYTES,
                 _ => 0,
+            },
+            verify: match self.config.verify {
+                false => Verify::Off,
+                true => Verify::EachPhase,
             },
         };
         let mut extensions = CycleExtensions { inner: self };
@@ -414,8 +443,6 @@ impl Extensions for CycleExtensions<'_> {
     fn decided(&mut self) {
         self.inner.tell_frees();
     }
-
-    fn verify(&mut self, _phase: Phase) {}
 }
 
 /// A mutator is safe until this is dropped.

@@ -17,6 +17,7 @@ pub mod cleanup;
 pub mod weak;
 
 pub use crate::collect::pacer::Pace;
+pub use crate::collect::verify::Fault;
 pub use crate::heap::error::AllocError;
 pub use crate::heap::special::{QueueCounts, SpecialCounts};
 pub use crate::layout::{LayoutError, TypeLayout};

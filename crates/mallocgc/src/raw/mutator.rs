@@ -6,6 +6,7 @@
 use crate::base::size_class::{MAX_SMALL_SIZE, SizeClass, TINY_SIZE};
 use crate::base::sync::{AtomicPtr, AtomicU32, Ordering};
 use crate::base::{Address, WORD_SIZE};
+use crate::collect::verify::Fault;
 use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache};
 use crate::heap::error::AllocError;
 use crate::heap::large::Clear;
@@ -525,6 +526,15 @@ impl Mutator {
     /// When another mutator reaches no boundary in time, or inside a callback.
     pub fn gc(&self, force: Force) -> Result<(), GcError> {
         self.inner().collect(Some(self.record()), force).map(drop)
+    }
+
+    /// Checks the heap as [`Heap::verify`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`gc`](Mutator::gc).
+    pub fn verify(&self) -> Result<Option<Fault>, GcError> {
+        self.inner().verify(Some(self.record()))
     }
 
     // --- references --------------------------------------------------------

@@ -13,7 +13,7 @@
 //! while the world is stopped. The argument is in `docs/design/stopping.md`,
 //! the model in `gate`.
 
-use crate::base::sync::{Lock, LockGuard, Ordering, Rank, Signal};
+use crate::base::sync::{AtomicPtr, AtomicUsize, Lock, LockGuard, Ordering, Rank, Signal};
 use crate::heap::cache::CacheCounts;
 use crate::heap::meta::{MetaError, MetaStat};
 use crate::heap::space::Space;
@@ -21,7 +21,8 @@ use crate::os;
 use crate::world::callback;
 use crate::world::gate::{CYCLE_DUE, Gate, STOP};
 use crate::world::mutator::{MutatorRecord, ThreadLabel};
-use Ordering::Relaxed;
+use crate::world::roots::{RootSink, RootVisitor, Roots};
+use Ordering::{Acquire, Relaxed, Release};
 use core::ptr::NonNull;
 use std::time::Duration;
 
@@ -29,8 +30,6 @@ use std::time::Duration;
 struct Mutators {
     head: Option<NonNull<MutatorRecord>>,
     attached: usize,
-    /// What detached mutators had allocated.
-    retired: CacheCounts,
     seed: u64,
 }
 
@@ -43,6 +42,11 @@ unsafe impl Send for Mutators {}
 pub struct World {
     gate: Gate,
     mutators: Lock<Mutators>,
+    /// As `Mutators::head`, for readers without the lock: records are added
+    /// in front and stay.
+    records: AtomicPtr<MutatorRecord>,
+    /// As `Mutators::attached`, for readers without the lock.
+    attached: AtomicUsize,
     /// A mutator has become safe while the world was stopping.
     arrived: Signal,
     resumed: Signal,
@@ -65,10 +69,12 @@ impl core::fmt::Display for StopTimedOut {
 
 impl World {
     pub(crate) fn new(seed: u64) -> World {
-        let mutators = Mutators { head: None, attached: 0, retired: CacheCounts::default(), seed };
+        let mutators = Mutators { head: None, attached: 0, seed };
         World {
             gate: Gate::new(),
             mutators: Lock::new(Rank::World, mutators),
+            records: AtomicPtr::new(core::ptr::null_mut()),
+            attached: AtomicUsize::new(0),
             arrived: Signal::new(),
             resumed: Signal::new(),
         }
@@ -126,6 +132,8 @@ impl World {
                 // SAFETY: just written.
                 unsafe { record.as_ref() }.next.store(next, Relaxed);
                 mutators.head = Some(record);
+                // Release: pairs with the Acquire in `counts`.
+                self.records.store(record.as_ptr(), Release);
                 record
             }
         };
@@ -134,6 +142,7 @@ impl World {
         record_ref.in_use.store(true, Relaxed);
         record_ref.thread.set_current();
         mutators.attached += 1;
+        self.attached.store(mutators.attached, Relaxed);
         drop(mutators);
         self.enter(record_ref);
         Ok(record)
@@ -147,9 +156,8 @@ impl World {
         let callback = unsafe { &mut *record.callback.0.get() }.take();
         self.leave(record);
         let mut mutators = self.mutators.lock();
-        let counts = record.cache.reset_counts();
-        mutators.retired.add(&counts);
         mutators.attached -= 1;
+        self.attached.store(mutators.attached, Relaxed);
         record.in_use.store(false, Relaxed);
         drop(mutators);
         // User code, so not under the lock.
@@ -236,14 +244,23 @@ impl World {
 
     /// Mutators attached.
     pub fn attached(&self) -> usize {
-        self.mutators.lock().attached
+        // Relaxed: a count for statistics.
+        self.attached.load(Relaxed)
     }
 
-    /// What all mutators, present and past, have allocated.
+    /// What all mutators, present and past, have allocated. Takes no lock, so
+    /// that callbacks may ask while the world is stopped.
     pub(crate) fn counts(&self, space: &Space) -> CacheCounts {
-        let mutators = self.mutators.lock();
-        let mut counts = mutators.retired;
-        for_each(&mutators, |record| counts.add(&record.cache.counts(space)));
+        let mut counts = CacheCounts::default();
+        // Acquire: pairs with the Release in `attach`. Records that are free
+        // count too: what a mutator has allocated stays in its record.
+        let mut at = NonNull::new(self.records.load(Acquire));
+        while let Some(record) = at {
+            // SAFETY: records live as long as the heap; caches count in atomics.
+            let record = unsafe { record.as_ref() };
+            counts.add(&record.cache.counts(space));
+            at = NonNull::new(record.next.load(Relaxed));
+        }
         counts
     }
 }
@@ -304,6 +321,19 @@ impl Stopped<'_> {
     /// Mutators attached.
     pub(crate) fn attached(&self) -> usize {
         self.mutators.attached
+    }
+
+    /// Passes the roots of the mutators and of the heap to `sink`.
+    pub(crate) fn visit_roots(&self, roots: &Roots, sink: &mut impl RootSink) {
+        self.for_each_mutator(|mutator| {
+            mutator.roots.for_each(|value| sink.reference(value));
+            // SAFETY: the world is stopped, so the mutator's thread does not
+            // touch its callback.
+            if let Some(callback) = unsafe { &mut *mutator.callback.0.get() } {
+                callback(&mut RootVisitor::new(sink));
+            }
+        });
+        roots.visit_all(sink);
     }
 
     /// Calls `visit` with each mutator.

@@ -78,7 +78,7 @@ impl Workers {
         }
         self.shared.begin.notify_all();
         let _finish = Finish(&self.shared);
-        job(0);
+        run_to_the_end(job, 0);
     }
 }
 
@@ -92,6 +92,14 @@ impl Drop for Finish<'_> {
             state = self.0.end.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         state.job = None;
+    }
+}
+
+/// A panic in a trace function ends the process: the object graph is half
+/// read, and the other threads of the round would wait for this one's share.
+fn run_to_the_end(job: &(dyn Fn(usize) + Sync), number: usize) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(number))).is_err() {
+        crate::fatal!("a trace function panicked while marking");
     }
 }
 
@@ -109,12 +117,7 @@ fn work(shared: &Shared, number: usize) {
         state.to_begin -= 1;
         let job = state.job.expect("a round has a job");
         drop(state);
-        // A panic in a trace function ends the process: the object graph is
-        // half read and nobody could finish the cycle.
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(number)));
-        if result.is_err() {
-            crate::fatal!("a trace function panicked while marking");
-        }
+        run_to_the_end(job, number);
         state = lock(&shared.state);
         state.to_end -= 1;
         if state.to_end == 0 {

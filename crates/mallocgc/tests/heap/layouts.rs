@@ -399,7 +399,7 @@ fn layouts_come_to_an_end_with_an_error() {
     let mut refused = 0;
     let mut last = None;
     for number_of in 0..66_000u64 {
-        let shape = TypeLayout::mask(40, 1 << 39 | number_of + 1);
+        let shape = TypeLayout::mask(40, (1 << 39) | (number_of + 1));
         match heap.layout(&shape) {
             Ok(layout) => last = Some(layout),
             Err(error) => {
@@ -412,5 +412,5 @@ fn layouts_come_to_an_end_with_an_error() {
     // Those there are work on.
     let object = m.new_object(last.unwrap()).unwrap();
     assert!(find(&heap, object).is_some());
-    heap.layout(&TypeLayout::mask(40, 1 << 39 | 1)).expect("a known layout is no new one");
+    heap.layout(&TypeLayout::mask(40, (1 << 39) | 1)).expect("a known layout is no new one");
 }

@@ -143,21 +143,36 @@ fn exactly_the_rooted_are_reachable() {
 }
 
 #[test]
-fn a_pointer_one_past_the_end_is_the_next_objects() {
-    // The origin's gcstring: s[len:] of a full cell must not corrupt anybody.
+fn a_pointer_one_past_the_end_corrupts_nobody() {
+    // The origin's gcstring, s[len:] of a full cell: such a pointer belongs to
+    // whatever comes next. Where any word may be a reference that is harmless.
     let heap = support::heap();
     let m = heap.attach().unwrap();
-    let holder = heap.layout(&TypeLayout::mask(1, 1)).unwrap();
+    let holder = heap.layout(&TypeLayout::conservative(8)).unwrap();
     for _ in 0..10_000 {
         let text = m.mallocgc(16, Layout::NOSCAN, AllocFlags::NONE).unwrap();
+        crate::support::memory::fill(text, 16, 0x21);
         let keeper = m.mallocgc(8, holder, AllocFlags::NONE).unwrap();
-        link(&m, keeper, 0, crate::support::memory::inside(text, 16));
+        crate::support::memory::set_word(keeper, 0, number(text) + 16);
         m.push_root(keeper);
         if m.root_count() == 1000 {
             m.gc(Force::Now).unwrap();
+            assert_eq!(m.verify(), Ok(None));
+            for index in 0..1000 {
+                assert!(find(&heap, m.root(index)).is_some());
+            }
             m.truncate_roots(0);
         }
     }
+    // The last byte is the object's own.
+    let cell = heap.layout(&TypeLayout::mask(1, 1)).unwrap();
+    let text = m.mallocgc(16, Layout::NOSCAN, AllocFlags::NONE).unwrap();
+    let keeper = m.new_object(cell).unwrap();
+    link(&m, keeper, 0, crate::support::memory::inside(text, 15));
+    m.push_root(keeper);
+    m.gc(Force::NowAndSweep).unwrap();
+    assert!(find(&heap, text).is_some());
+    assert_eq!(heap.stats().heap_objects, 2);
 }
 
 #[test]

@@ -14,3 +14,4 @@ mod reentrancy;
 mod statistics;
 mod threads;
 mod tiny;
+mod verification;

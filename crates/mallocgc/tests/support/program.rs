@@ -595,11 +595,12 @@ impl<'a> Machine<'a> {
         }
         for index in sampled_words(words) {
             let counts = kind.is_some_and(|kind| matches!(kind.reading, Reading::Counted));
+            let reference = kind.is_some_and(|kind| kind.is_reference(index));
+            // An ambiguous word is a reference only when the model made it one.
+            let ambiguous = kind.is_some_and(|kind| kind.ambiguous);
             if counts && index == 0 {
                 visit(0, words - 1);
-            } else if !kind.is_some_and(|kind| kind.is_reference(index)) {
-                visit(index, plain_word(node.seed, index));
-            } else if kind.is_some_and(|kind| kind.ambiguous) && !node.slots.contains(&index) {
+            } else if !reference || ambiguous && !node.slots.contains(&index) {
                 visit(index, plain_word(node.seed, index));
             }
         }
