@@ -32,7 +32,7 @@ use core::ptr::NonNull;
 
 /// Grey objects being fetched at a time. Eight hide a miss to memory; more
 /// gain nothing (measured on the graphs of the full-mark workload).
-const RING: usize = 8;
+const RING: usize = 16;
 
 /// Objects with more reference words than this go through a kernel first.
 const SCALAR_WORDS_MAX: u32 = 4;
