@@ -97,7 +97,7 @@ pub(crate) fn classes() -> Vec<Class> {
 }
 
 /// Pages of our spans: the origin's page count, doubled while the span is
-/// smaller than 16 KiB or has fewer than 8 cells, unless that made it larger
+/// smaller than 8 KiB or has fewer than 8 cells, unless that made it larger
 /// than 128 KiB.
 ///
 /// A refill hands out a span's worth of runs, and every span costs a record, a
@@ -106,7 +106,7 @@ pub(crate) fn classes() -> Vec<Class> {
 /// nearly empty span from pinning much memory, and every offset in a span below
 /// 2^17, where division by multiplication is exact.
 pub(crate) fn span_pages(class: Class) -> usize {
-    const MIN_SPAN_BYTES: usize = 16 << 10;
+    const MIN_SPAN_BYTES: usize = 8 << 10;
     const MAX_SPAN_BYTES: usize = 128 << 10;
     const MIN_CELLS: usize = 8;
 
@@ -265,7 +265,7 @@ mod tests {
             let pages = span_pages(class);
             assert!((pages / class.base_pages).is_power_of_two(), "{class:?}");
             assert_eq!(pages % class.base_pages, 0, "{class:?}");
-            assert!((2..=16).contains(&pages), "{class:?}: {pages} pages");
+            assert!((1..=16).contains(&pages), "{class:?}: {pages} pages");
             // Few cells only where one more doubling would be too large.
             assert!(class.span_cells() >= 8 || pages > 8, "{class:?}: {pages} pages");
         }

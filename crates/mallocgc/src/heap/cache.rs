@@ -353,6 +353,7 @@ impl Cache {
         cursor.cell_bytes.store(span.cell_bytes() as u32, Relaxed);
         let cleared = !span.needs_zero() || span.cell_bytes() <= CLEAR_AHEAD_MAX;
         cursor.set(CELL_CLEARED, cleared);
+        span.set_released(false);
         cursor.span.store(id.get(), Relaxed);
         // Release: pairs with the Acquire in `Space::is_allocated`.
         span.cached_by.store(core::ptr::from_ref(cursor).cast_mut(), Release);

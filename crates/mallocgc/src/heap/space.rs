@@ -773,6 +773,11 @@ impl Space {
         done
     }
 
+    /// Gives back pages inside a span.
+    pub(crate) fn decommit_range(&self, offset: usize, bytes: usize) -> Result<(), OsError> {
+        self.reservation.decommit(offset, bytes)
+    }
+
     fn decommit_runs(&self, bytes: usize, min_pages: usize) -> usize {
         let mut below = PageId((self.committed_bytes() >> PAGE_SHIFT) as u32);
         let mut done = 0;

@@ -46,6 +46,9 @@ pub(crate) fn link(id: Option<SpanId>) -> u32 {
 /// before they are handed out as zero.
 pub(crate) const NEEDS_ZERO: u32 = 1;
 
+/// Bit of [`Span::flags`]: pages without survivors have been given back.
+const RELEASED: u32 = 2;
+
 /// A run of pages cut into cells of one size and one layout.
 ///
 /// # Invariants
@@ -91,6 +94,7 @@ impl Span {
         self.cells.store(shape.cells, Relaxed);
         self.free_index.store(0, Relaxed);
         self.taken.store(0, Relaxed);
+        self.flags.store(0, Relaxed);
         self.next.store(0, Relaxed);
         self.cached_by.store(core::ptr::null_mut(), Relaxed);
         self.specials.store(core::ptr::null_mut(), Relaxed);
@@ -174,7 +178,22 @@ impl Span {
     }
 
     pub(crate) fn set_needs_zero(&self, needed: bool) {
-        self.flags.store(if needed { NEEDS_ZERO } else { 0 }, Relaxed);
+        self.set_flag(NEEDS_ZERO, needed);
+    }
+
+    /// Whether pages without survivors have been given back since a cache
+    /// last held the span.
+    pub(crate) fn is_released(&self) -> bool {
+        self.flags.load(Relaxed) & RELEASED != 0
+    }
+
+    pub(crate) fn set_released(&self, released: bool) {
+        self.set_flag(RELEASED, released);
+    }
+
+    fn set_flag(&self, flag: u32, on: bool) {
+        let flags = self.flags.load(Relaxed);
+        self.flags.store(if on { flags | flag } else { flags & !flag }, Relaxed);
     }
 
     /// Next span of the same list.

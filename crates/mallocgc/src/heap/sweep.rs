@@ -11,12 +11,18 @@
 //!
 //! Not here: who sweeps when (`collect::sweep`).
 
-use crate::base::Address;
 use crate::base::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::base::{Address, PAGE_SHIFT};
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
-use crate::os::sanitizer;
+use crate::os::{self, sanitizer};
+
+/// A span is sparse when at most one cell in so many survives.
+const SPARSE_PARTS: usize = 4;
+
+/// Smaller heaps keep their holes: there is little to give back.
+const RELEASE_FROM_BYTES: usize = 16 << 20;
 
 /// What became of a swept span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +61,10 @@ impl Space {
                 self.freed_large_bytes.fetch_add(span.cell_bytes() as u64, Relaxed);
             }
             span.set_needs_zero(true);
+        }
+        let idle = span.free_index() == 0;
+        if idle && live != 0 && !span.is_released() {
+            self.release_dead_pages(span, live);
         }
         span.set_taken(live);
         span.set_free_index(0);
@@ -141,6 +151,46 @@ impl Space {
     pub(crate) fn open_sweep(&self) {
         // Release: pairs with the load in `Sweeping::begin`.
         self.sweep_closed.store(false, Release);
+    }
+
+    /// Gives back the memory of a sparse span's pages that hold no survivor.
+    ///
+    /// A span that nobody has allocated from for a whole cycle keeps its
+    /// pages for a class of which there are holes enough; in a heap that has
+    /// turned to other sizes it would keep them for ever. The cells stay free:
+    /// a page touched again reads as zero, and is cleared anyway.
+    fn release_dead_pages(&self, span: &Span, live: usize) {
+        let bytes = span.cell_bytes();
+        if live * SPARSE_PARTS > span.cells() || self.used_bytes() < RELEASE_FROM_BYTES {
+            return;
+        }
+        let survivors = self.survivor_bits(span);
+        let survives = |cell: usize| survivors[cell / 64].load(Relaxed) >> (cell % 64) & 1 != 0;
+        let page = os::page_size();
+        let pages = (span.pages() << PAGE_SHIFT) / page;
+        let start = span.base().offset_from(self.base());
+        let is_dead = |at: usize| {
+            let first = at * page / bytes;
+            let last = (((at + 1) * page - 1) / bytes).min(span.cells() - 1);
+            !(first..=last).any(survives)
+        };
+        // A call takes microseconds: it should be worth half the span.
+        if (0..pages).filter(|&at| is_dead(at)).count() * 2 < pages {
+            return;
+        }
+        let mut run = 0;
+        for at in 0..=pages {
+            if at < pages && is_dead(at) {
+                run += 1;
+                continue;
+            }
+            if run != 0 {
+                // When the system refuses, the pages stay: nothing is lost.
+                let _ = self.decommit_range(start + (at - run) * page, run * page);
+                run = 0;
+            }
+        }
+        span.set_released(true);
     }
 
     /// Calls `act` with each cell of a span that holds no survivor.
