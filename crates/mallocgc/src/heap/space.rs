@@ -648,7 +648,9 @@ impl Space {
         if needed > self.reserved_pages - committed {
             return Err(AllocError::OutOfMemory { bytes, cause: None });
         }
-        let step = (committed / 8).clamp(GROWTH_MIN_PAGES, GROWTH_MAX_PAGES);
+        // Whole steps keep the end aligned for huge pages.
+        let step =
+            round_up(committed / 8, GROWTH_MIN_PAGES).clamp(GROWTH_MIN_PAGES, GROWTH_MAX_PAGES);
         let wanted = round_up(needed, GROWTH_MIN_PAGES).max(step);
         let wanted = wanted.min(self.reserved_pages - committed);
         // When the system refuses the step, what is needed may still be had.

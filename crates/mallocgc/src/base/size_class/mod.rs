@@ -28,7 +28,7 @@ pub const MAX_SMALL_SIZE: usize = 32768;
 pub const TINY_SIZE: usize = 16;
 
 /// Largest number of cells in a span of any class.
-pub const MAX_CELLS: usize = 2048;
+pub const MAX_CELLS: usize = 1024;
 
 /// Largest number of pages in a span of cells.
 pub const MAX_SPAN_PAGES: usize = 16;
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn spans_are_of_the_intended_sizes() {
         for class in SizeClass::all() {
-            assert!((2..=MAX_SPAN_PAGES).contains(&class.span_pages()), "{class:?}");
+            assert!((1..=MAX_SPAN_PAGES).contains(&class.span_pages()), "{class:?}");
             assert_eq!(class.cells(), class.span_bytes() / class.cell_size(), "{class:?}");
             assert!(class.cells() >= 8 || class.span_pages() > MAX_SPAN_PAGES / 2, "{class:?}");
         }
@@ -308,8 +308,8 @@ mod tests {
             let class = SizeClass::for_size(size);
             (class.span_pages(), class.cells())
         };
-        assert_eq!(pages_and_cells(8), (2, 2048));
-        assert_eq!(pages_and_cells(48), (2, 341));
+        assert_eq!(pages_and_cells(8), (1, 1024));
+        assert_eq!(pages_and_cells(48), (1, 170));
         assert_eq!(pages_and_cells(2048), (2, 8));
         assert_eq!(pages_and_cells(4096), (4, 8));
         assert_eq!(pages_and_cells(9472), (14, 12));
