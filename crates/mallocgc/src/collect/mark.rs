@@ -30,8 +30,7 @@ use crate::layout::Tracer;
 use crate::os;
 use core::ptr::NonNull;
 
-/// Grey objects being fetched at a time. Eight hide a miss to memory; more
-/// gain nothing (measured on the graphs of the full-mark workload).
+/// Grey objects being fetched at a time: enough to hide a miss to memory.
 const RING: usize = 16;
 
 /// Objects with more reference words than this go through a kernel first.
