@@ -265,7 +265,7 @@ impl Space {
             freed: [const { AtomicU64::new(0) }; crate::base::size_class::SIZE_CLASSES],
             freed_large_bytes: AtomicU64::new(0),
             clobber: AtomicU64::new(0),
-            specials: Specials::new(),
+            specials: Specials::new(options.huge_pages),
             huge_pages: options.huge_pages,
             page_heap: Lock::new(Rank::Pages, page_heap),
             classes: Lock::new(Rank::SpanClasses, ()),

@@ -82,10 +82,8 @@ impl Weak {
     #[inline]
     pub fn get(&self, mutator: &Mutator) -> Option<NonNull<u8>> {
         let record = self.record?;
-        // SAFETY: invariant 1.
-        let owner = unsafe { record::owner_of(record) };
         assert!(
-            core::ptr::eq(owner, Arc::as_ptr(&mutator.heap().owner).cast()),
+            mutator.inner().space.specials.records.contains(record),
             "a weak handle was read with a mutator of another heap"
         );
         // The read barrier's place: beside a running marker the object must

@@ -140,10 +140,10 @@ pub struct SpecialCounts {
 }
 
 impl Specials {
-    pub(crate) fn new() -> Specials {
+    pub(crate) fn new(huge_pages: bool) -> Specials {
         Specials {
             stripes: core::array::from_fn(|_| Padded(Lock::new(Rank::Specials, Stripe::default()))),
-            records: Records::new(),
+            records: Records::new(huge_pages),
             tables: Lock::new(Rank::Records, Tables::new()),
             immortals: Lock::new(
                 Rank::Specials,
@@ -512,6 +512,9 @@ impl Specials {
         for (word, mark) in marks.iter().enumerate() {
             // Relaxed: marking has ended.
             let dead = table.special_word(word) & !mark.load(Relaxed);
+            for_each_bit(word, dead, |cell| {
+                table.head(cell).inspect(|&id| self.records.prefetch(id));
+            });
             for_each_bit(word, dead, |cell| {
                 let keep = table.finalizer_word(word) >> (cell % 64) & 1 != 0;
                 self.decide_cell(table, cell, keep, stripe, due, judge);

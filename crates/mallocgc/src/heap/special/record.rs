@@ -16,7 +16,7 @@
 use crate::base::Address;
 use crate::base::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::heap::meta::MetaError;
-use crate::os::Reservation;
+use crate::os::{self, HugePages, Reservation};
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -34,6 +34,9 @@ const SLOT_BITS: u32 = 11;
 const CHUNKS_MAX: usize = 1 << 18;
 /// The range is halved when the system refuses it, down to this many chunks.
 const CHUNKS_MIN: usize = 1 << 8;
+/// From this many chunks on they are committed by the huge page: records of
+/// objects in no particular order are read in none.
+const HUGE_CHUNKS: usize = (2 << 20) >> CHUNK_SHIFT;
 /// Records a stripe takes at a time.
 pub(super) const BATCH: u32 = 64;
 
@@ -311,8 +314,11 @@ struct ChunkHeader {
 #[derive(Debug)]
 struct Pool {
     memory: Option<Reservation>,
+    /// Chunks in use, and committed.
     chunks: usize,
+    committed: usize,
     chunks_max: usize,
+    huge_pages: bool,
     /// Number of the next record never used, in the chunk committed last.
     fresh: u32,
     /// Slots left there.
@@ -338,11 +344,13 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    pub(super) const fn new() -> Records {
+    pub(super) const fn new(huge_pages: bool) -> Records {
         let pool = Pool {
             memory: None,
             chunks: 0,
+            committed: 0,
             chunks_max: CHUNKS_MAX,
+            huge_pages,
             fresh: 0,
             fresh_left: 0,
             free: None,
@@ -368,12 +376,26 @@ impl Records {
         unsafe { &*at.as_ptr::<Record>() }
     }
 
+    /// Fetches a record that will be read soon.
+    #[inline]
+    pub(super) fn prefetch(&self, id: RecordId) {
+        os::prefetch(Address::from_ptr(core::ptr::from_ref(self.get(id))));
+    }
+
     /// The number of a record.
     pub(crate) fn id_of(&self, record: &Record) -> RecordId {
         let offset = core::ptr::from_ref(record).addr() - self.base.load(Relaxed);
         let slot = (offset & (CHUNK_BYTES - 1)) / size_of::<Record>();
         let number = (offset >> CHUNK_SHIFT << SLOT_BITS | slot) as u32;
         RecordId::new(number).expect("slot 0 is a header")
+    }
+
+    /// Whether a record is one of these.
+    #[inline]
+    pub(crate) fn contains(&self, record: NonNull<Record>) -> bool {
+        // Relaxed: who has a record got it after the range was made.
+        let base = Address::new(self.base.load(Relaxed));
+        Address::new(record.addr().get()).offset_from(base) < self.committed_bytes()
     }
 
     /// Bytes of memory in use for records.
@@ -442,7 +464,7 @@ impl Records {
     fn commit_chunk(&self, pool: &mut Pool) -> Result<(), MetaError> {
         if pool.memory.is_none() {
             let memory = loop {
-                match Reservation::reserve(pool.chunks_max * CHUNK_BYTES, CHUNK_BYTES) {
+                match Reservation::reserve(pool.chunks_max * CHUNK_BYTES, 2 << 20) {
                     Ok(memory) => break memory,
                     Err(_) if pool.chunks_max > CHUNKS_MIN => pool.chunks_max /= 2,
                     Err(error) => return Err(MetaError::OutOfMemory(error)),
@@ -456,12 +478,20 @@ impl Records {
             let cause = crate::os::OsError { call: "records", errno: 0 };
             return Err(MetaError::OutOfMemory(cause));
         }
-        memory.commit(pool.chunks << CHUNK_SHIFT, CHUNK_BYTES).map_err(MetaError::OutOfMemory)?;
+        if pool.chunks == pool.committed {
+            let huge = pool.chunks >= 2 * HUGE_CHUNKS && pool.huge_pages;
+            let (offset, step) = (pool.chunks << CHUNK_SHIFT, if huge { HUGE_CHUNKS } else { 1 });
+            memory.commit(offset, step << CHUNK_SHIFT).map_err(MetaError::OutOfMemory)?;
+            if huge {
+                memory.advise_huge(offset, step << CHUNK_SHIFT, HugePages::Prefer);
+            }
+            pool.committed += step;
+            // Relaxed: a statistic.
+            self.committed_bytes.store(pool.committed << CHUNK_SHIFT, Relaxed);
+        }
         pool.fresh = ((pool.chunks as u32) << SLOT_BITS) + 1;
         pool.fresh_left = CHUNK_SLOTS - 1;
         pool.chunks += 1;
-        // Relaxed: a statistic.
-        self.committed_bytes.store(pool.chunks << CHUNK_SHIFT, Relaxed);
         Ok(())
     }
 }
