@@ -537,6 +537,54 @@ fn every_kind_of_span_takes_finalizers() {
     assert_eq!(m.run_finalizers(usize::MAX), 0);
 }
 
+/// The mark stack overflows in every possible place; what was to be visited
+/// without being marked is not forgotten.
+#[test]
+fn references_survive_an_overflow_of_the_mark_stack() {
+    use mallocgc::os::fault;
+    const OBJECTS: usize = 6000;
+    for n in 1.. {
+        let config = Config { workers: 1, background: false, ..Config::default() };
+        let heap = Heap::new(Config { gc_percent: None, ..config }).expect("a heap");
+        let mut m = heap.attach().expect("a mutator");
+        let nodes = Nodes::new(&heap);
+        let words = heap.layout(&TypeLayout::repeat(1, 1)).expect("a layout");
+        let whole = Arc::new(AtomicUsize::new(0));
+        for number in 0..OBJECTS as u64 {
+            let (object, below, deep) =
+                (nodes.make(&m, number), nodes.make(&m, 1), nodes.make(&m, number + 7));
+            refer(&m, object, 1, below);
+            refer(&m, below, 0, deep);
+            let whole = whole.clone();
+            m.set_finalizer(object, move |_, object| {
+                let deep = referent(referent(object, 1), 0);
+                whole.fetch_add(usize::from(value(deep) == value(object) + 7), SeqCst);
+            })
+            .expect("set");
+        }
+        // One that is scanned in pieces, with something below the last.
+        let large = m.mallocgc(400_000, words, AllocFlags::NONE).expect("memory");
+        refer(&m, large, 49_000, nodes.make(&m, 4321));
+        let seen = whole.clone();
+        m.set_finalizer(large, move |_, large| {
+            assert_eq!(value(referent(large, 49_000)), 4321);
+            seen.fetch_add(1, SeqCst);
+        })
+        .expect("set");
+        let failed = {
+            let guard = fault::fail_from(n);
+            m.gc(Force::NowAndSweep).expect("a collection needs no memory");
+            guard.failed()
+        };
+        m.run_finalizers(usize::MAX);
+        assert!(n > 1 || failed > 0, "the stack grows at least once");
+        assert_eq!(whole.load(SeqCst), OBJECTS + 1, "with the calls from {n} on refused");
+        if failed == 0 {
+            break;
+        }
+    }
+}
+
 #[test]
 fn an_object_with_a_trace_function_keeps_what_it_traces() {
     unsafe fn trace(object: *mut u8, _bytes: usize, tracer: &mut mallocgc::layout::Tracer<'_>) {

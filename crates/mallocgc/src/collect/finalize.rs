@@ -27,11 +27,7 @@ pub(crate) fn visit_roots_again<const SHARED: bool>(
     space: &Space,
     marker: &mut Marker<'_, SHARED>,
 ) {
-    space.specials.for_each_finalizable(space, |span, cell| {
-        marker.push_unmarked(span, cell);
-        // At once, so that the stack stays as small as it can.
-        marker.drain_own();
-    });
+    space.specials.for_each_finalizable(space, |span, cell| marker.scan_unmarked(span, cell));
 }
 
 /// Everything reachable is marked: decides about the specials of the rest.

@@ -167,15 +167,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
 
     /// Makes a large object grey, piece by piece.
     fn push_large(&mut self, span: &Span) {
-        let class = span.class().index();
-        let base = span.base().as_usize();
-        let bytes = match self.space.class_info(span.class()).scan {
-            // A trace function sees the whole object.
-            Scan::Trace => 1,
-            _ => span.cell_bytes(),
-        };
-        for piece in (0..bytes).step_by(PIECE_BYTES).rev() {
-            self.stack.push(Grey::new(base + piece, class));
+        for piece in pieces(self.space, span).rev() {
+            self.stack.push(piece);
         }
     }
 
@@ -190,7 +183,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    pub(crate) fn drain_own(&mut self) {
+    fn drain_own(&mut self) {
         let mut ring = [Grey(0); RING];
         let mut head = 0usize;
         let mut waiting = 0usize;
@@ -365,6 +358,25 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
+    /// Scans an object without marking it, and all that it makes grey. Needs
+    /// no room on the stack.
+    pub(crate) fn scan_unmarked(&mut self, span: &Span, index: usize) {
+        let class = span.class();
+        if self.space.class_info(class).size.index() == 0 {
+            self.scan_large(span);
+        } else {
+            self.scan(Grey::new(span.cell(index).as_usize(), class.index()));
+            self.drain_own();
+        }
+    }
+
+    fn scan_large(&mut self, span: &Span) {
+        for piece in pieces(self.space, span) {
+            self.scan(piece);
+            self.drain_own();
+        }
+    }
+
     /// Marks an object whose references are marked already.
     pub(crate) fn mark_only(&mut self, span: &Span, index: usize) {
         let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
@@ -404,8 +416,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             }
             if info.size.index() == 0 {
                 if Self::is_marked(self.space, span, 0) {
-                    self.push_large(span);
-                    self.drain_own();
+                    self.scan_large(span);
                 }
                 continue;
             }
@@ -417,6 +428,19 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             }
         }
     }
+}
+
+/// The grey entries of a large object.
+fn pieces(space: &Space, span: &Span) -> impl DoubleEndedIterator<Item = Grey> + use<> {
+    let class = span.class();
+    let base = span.base().as_usize();
+    let bytes = match space.class_info(class).scan {
+        // A trace function sees the whole object.
+        Scan::Trace => 1,
+        _ => span.cell_bytes(),
+    };
+    let pieces = bytes.div_ceil(PIECE_BYTES);
+    (0..pieces).map(move |piece| Grey::new(base + piece * PIECE_BYTES, class.index()))
 }
 
 const _: () = assert!(PIECE_BYTES.is_multiple_of(PAGE_SIZE));
