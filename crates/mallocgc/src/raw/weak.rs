@@ -13,7 +13,8 @@
 use crate::base::Address;
 use crate::heap::error::AllocError;
 use crate::heap::special::AttachError;
-use crate::heap::special::record::{self, LastHandle, Record};
+use crate::heap::special::record::{self, Record};
+use crate::heap::special::weak_count::LastHandle;
 use crate::raw::finalizer::{Located, Placement};
 use crate::raw::heap::Owner;
 use crate::raw::mutator::Mutator;

@@ -26,6 +26,7 @@
 //! Not here: running what is queued and what the words mean (`raw`), who is
 //! marked (`collect::finalize`).
 
+pub(crate) mod weak_count;
 pub(crate) mod record;
 pub(crate) mod queue;
 mod table;
@@ -39,7 +40,7 @@ use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::Scan;
 use core::ptr::NonNull;
 use queue::{Chain, Queue};
-use record::{Kind, Payload, Place, Record, RecordId, Records, Reserve, WeakCount};
+use record::{FIRST_HANDLE, Kind, Payload, Place, Record, RecordId, Records, Reserve};
 use table::{Table, Tables};
 
 pub use queue::QueueCounts;
@@ -253,7 +254,7 @@ impl Specials {
             let record = self.records.get(id);
             return Ok((NonNull::from(record), record.weak_count().add()));
         }
-        let payload = Payload { code: object.as_ptr(), words: WeakCount::FIRST };
+        let payload = Payload { code: object.as_ptr(), words: FIRST_HANDLE };
         let id = self.attach(&mut stripe, space, found, place, payload, Attach::Always)?;
         stripe.weak_made += 1;
         Ok((NonNull::from(self.records.get(id)), true))
@@ -278,7 +279,7 @@ impl Specials {
         }
         let id = self.records.take(reserve)?;
         let record = self.records.get(id);
-        let payload = Payload { code: address.as_ptr(), words: WeakCount::FIRST };
+        let payload = Payload { code: address.as_ptr(), words: FIRST_HANDLE };
         record.fill(place, payload, *bucket);
         *bucket = Some(id);
         Ok((NonNull::from(record), true))

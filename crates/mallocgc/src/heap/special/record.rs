@@ -11,13 +11,14 @@
 //!
 //! Protection: a record in a table belongs to the lock of its stripe, one in a
 //! queue to the lock of the queue, a free one to the stripe or pool that lists
-//! it. The handle count of a weak record is the exception: see [`WeakCount`].
+//! it. The handle count of a weak record is the exception (`weak_count`).
 
 use crate::base::Address;
 use crate::base::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::heap::meta::MetaError;
+use crate::heap::special::weak_count::WeakCount;
 use crate::os::{self, HugePages, Reservation};
-use Ordering::{AcqRel, Acquire, Relaxed, Release};
+use Ordering::{Acquire, Relaxed, Release};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::num::NonZeroU32;
@@ -92,6 +93,9 @@ impl Place {
 /// Two words that mean something to who registered them. They may hold part
 /// of a closure: pointers, padding, anything.
 pub(crate) type Words = [MaybeUninit<u64>; 2];
+
+/// The words of a weak record with one handle, in a table.
+pub(super) const FIRST_HANDLE: Words = [MaybeUninit::new(WeakCount::FIRST), MaybeUninit::new(0)];
 
 /// No words.
 pub(crate) const NO_WORDS: Words = [MaybeUninit::new(0); 2];
@@ -244,65 +248,12 @@ impl Record {
 
     /// The handles of a weak record.
     #[inline]
-    pub(crate) fn weak_count(&self) -> WeakCount<'_> {
+    pub(crate) fn weak_count(&self) -> &WeakCount {
         debug_assert!(self.place().is(Kind::Weak));
-        // SAFETY: by invariant 2 the first word is initialised; while handles
-        // or the table know the record it is accessed by this type only.
-        WeakCount(unsafe { AtomicU64::from_ptr(self.words.get().cast()) })
+        // SAFETY: by invariant 2 the first word is one; while handles or the
+        // table know the record it is accessed by this type only.
+        unsafe { &*self.words.get().cast::<WeakCount>() }
     }
-}
-
-/// How many handles a weak record has, and whether its object lives.
-///
-/// Handles come and go without a lock, on any thread. The last one to go and
-/// the death of the object meet in this word: whichever is second frees the
-/// record.
-pub(crate) struct WeakCount<'r>(&'r AtomicU64);
-
-/// Bit of [`WeakCount`]: the record is in its object's table.
-const ATTACHED: u64 = 1 << 63;
-
-impl WeakCount<'_> {
-    /// The words of a record with one handle, in a table.
-    pub(super) const FIRST: Words = [MaybeUninit::new(ATTACHED | 1), MaybeUninit::new(0)];
-
-    /// Counts one handle more; whether it is the only one. The caller has a
-    /// handle, or found the record in its table under the stripe's lock.
-    #[inline]
-    pub(crate) fn add(&self) -> bool {
-        // Relaxed: the caller already has access.
-        self.0.fetch_add(1, Relaxed) & !ATTACHED == 0
-    }
-
-    /// Counts one handle less.
-    #[inline]
-    pub(crate) fn subtract(&self) -> LastHandle {
-        // AcqRel: what the other handles and the collector did to the record
-        // comes before its reuse.
-        match self.0.fetch_sub(1, AcqRel) {
-            1 => LastHandle::FreesRecord,
-            old if old == ATTACHED | 1 => LastHandle::LeavesRecord,
-            _ => LastHandle::No,
-        }
-    }
-
-    /// The object is gone; whether the record is free now.
-    #[inline]
-    pub(super) fn detach(&self) -> bool {
-        // AcqRel: as in `subtract`.
-        self.0.fetch_and(!ATTACHED, AcqRel) == ATTACHED
-    }
-}
-
-/// What dropping a handle means for its record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum LastHandle {
-    /// There are other handles.
-    No,
-    /// It was the last, and the object lives: the record stays in its table.
-    LeavesRecord,
-    /// It was the last, and the object is gone: the record is free.
-    FreesRecord,
 }
 
 #[repr(C)]
