@@ -542,7 +542,7 @@ fn every_kind_of_span_takes_finalizers() {
 #[test]
 fn references_survive_an_overflow_of_the_mark_stack() {
     use mallocgc::os::fault;
-    const OBJECTS: usize = 6000;
+    const OBJECTS: usize = 20_000;
     for n in 1.. {
         let config = Config { workers: 1, background: false, ..Config::default() };
         let heap = Heap::new(Config { gc_percent: None, ..config }).expect("a heap");
