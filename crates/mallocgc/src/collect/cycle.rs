@@ -207,6 +207,7 @@ impl Collector {
         report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin + helper_nanos.load(Relaxed);
         space.flip();
         space.live_bytes.store(marked.bytes, Relaxed);
+        space.fresh_large_bytes.store(0, Relaxed);
         let pace: Pace = request.pacer.pace(marked.bytes);
         space.trigger_bytes.store(pace.trigger_bytes, Relaxed);
         report.goal_bytes = pace.goal_bytes;

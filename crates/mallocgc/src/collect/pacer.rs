@@ -60,6 +60,31 @@ impl PacerSettings {
     }
 }
 
+/// Picoseconds that first touching a byte of fresh memory costs at least.
+const FAULT_PICOS_PER_BYTE: u64 = 250;
+
+/// What a cycle costs besides marking.
+const CYCLE_NANOS: u64 = 10_000;
+
+/// The share of the faults' cost that may go into avoiding them.
+const AVOIDANCE_PARTS: u64 = 20;
+
+/// Whether a cycle is due before the trigger, because large objects have
+/// taken `fresh_bytes` that were not in memory and a cycle, which may find
+/// dead ones to reuse, costs at most a twentieth of those page faults. The
+/// last cycle's marking took `mark_nanos`.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::collect::pacer::cheaper_than_faults;
+/// assert!(cheaper_than_faults(64 << 20, 50_000)); // 16 ms of faults
+/// assert!(!cheaper_than_faults(64 << 20, 50_000_000)); // much to mark
+/// ```
+pub fn cheaper_than_faults(fresh_bytes: u64, mark_nanos: u64) -> bool {
+    fresh_bytes / 1000 * FAULT_PICOS_PER_BYTE / AVOIDANCE_PARTS > mark_nanos + CYCLE_NANOS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,7 +56,7 @@ const DECOMMIT_BLOCK_PAGES: usize = (2 << 20) / PAGE_SIZE;
 const TABLE_STEP: usize = 64 << 10;
 /// The heap asks for huge pages from this size on: below it, the tail of a
 /// huge page would show in the resident size.
-const HUGE_PAGES_FROM_BYTES: usize = 0;
+const HUGE_PAGES_FROM_BYTES: usize = 4 << 20;
 
 /// One table in the reservation.
 #[derive(Debug)]
@@ -148,6 +148,9 @@ pub struct Space {
     pub(crate) live_bytes: AtomicU64,
     /// When `live_bytes` reaches this a cycle is due.
     pub(crate) trigger_bytes: AtomicU64,
+    /// Bytes of pages that were not in memory and went to large objects since
+    /// the last cycle.
+    pub(crate) fresh_large_bytes: AtomicU64,
     /// Pages in spans.
     used_pages: AtomicUsize,
     /// Spans the running sweep has not reached.
@@ -253,6 +256,7 @@ impl Space {
             reserved_pages,
             live_bytes: AtomicU64::new(0),
             trigger_bytes: AtomicU64::new(u64::MAX),
+            fresh_large_bytes: AtomicU64::new(0),
             used_pages: AtomicUsize::new(0),
             unswept_spans: AtomicUsize::new(0),
             span_count: AtomicUsize::new(0),
@@ -589,6 +593,10 @@ impl Space {
         span.describe(self.page_address(run.first), pages, class, shape);
         span.set_swept(self.sweep_generation());
         span.set_needs_zero(run.zeroed_pages < run.pages);
+        if large {
+            // Relaxed: a sum.
+            self.fresh_large_bytes.fetch_add((run.zeroed_pages << PAGE_SHIFT) as u64, Relaxed);
+        }
         for table in self.bitmaps {
             for word in self.bits(table, span) {
                 word.store(0, Relaxed);

@@ -9,7 +9,7 @@ use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
 use crate::collect::cycle::{
     Collector, CycleReport, Extensions, PARALLEL_FROM_BYTES, Parts, Request,
 };
-use crate::collect::pacer::PacerSettings;
+use crate::collect::pacer::{self, PacerSettings};
 use crate::collect::verify::{Fault, Verify};
 use crate::heap::error::AllocError;
 use crate::heap::object::Found;
@@ -338,7 +338,15 @@ impl Inner {
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         // Relaxed: decided again under the cycle lock.
-        self.space.live_bytes.load(Relaxed) >= self.space.trigger_bytes.load(Relaxed)
+        let trigger = self.space.trigger_bytes.load(Relaxed);
+        self.space.live_bytes.load(Relaxed) >= trigger
+            || (trigger != u64::MAX && self.is_cheap_to_collect())
+    }
+
+    /// Whether a cycle costs less than the fresh memory it may save.
+    fn is_cheap_to_collect(&self) -> bool {
+        let fresh = self.space.fresh_large_bytes.load(Relaxed);
+        fresh != 0 && pacer::cheaper_than_faults(fresh, self.history.last_mark_nanos())
     }
 
     /// Runs a cycle if `force` and the heap's size say so. `own` is the

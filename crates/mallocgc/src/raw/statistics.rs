@@ -27,6 +27,7 @@ pub(crate) struct History {
     time_to_stop: Histogram,
     gc_cpu_nanos: AtomicU64,
     live_bytes: AtomicU64,
+    last_mark_nanos: AtomicU64,
     pub(crate) lookups: AtomicU64,
 }
 
@@ -40,6 +41,7 @@ impl History {
             time_to_stop: Histogram::new(),
             gc_cpu_nanos: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
+            last_mark_nanos: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
         }
     }
@@ -47,6 +49,11 @@ impl History {
     /// Bytes that survived the last cycle.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live_bytes.load(Relaxed)
+    }
+
+    /// Processor time of the last cycle's marking.
+    pub(crate) fn last_mark_nanos(&self) -> u64 {
+        self.last_mark_nanos.load(Relaxed)
     }
 
     fn cpu_fraction(&self) -> f64 {
@@ -62,6 +69,7 @@ impl Inner {
         let history = &self.history;
         history.gc_cpu_nanos.fetch_add(report.mark_cpu_nanos, Relaxed);
         history.live_bytes.store(report.live_bytes, Relaxed);
+        history.last_mark_nanos.store(report.mark_cpu_nanos, Relaxed);
         history.stopped.record(report.pause_nanos);
         history.time_to_stop.record(report.stop_nanos);
         let pause = Pause { nanos: report.pause_nanos, end_nanos: os::wall_clock_nanos() };
