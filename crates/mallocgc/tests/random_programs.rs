@@ -13,8 +13,17 @@ fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     first.parse().expect("a number")..last.parse().expect("a number")
 }
 
+/// Shorter programs with fewer objects in zeal mode.
+fn scaled(settings: Settings) -> Settings {
+    if !support::zeal() {
+        return settings;
+    }
+    Settings { steps: settings.steps / 5, most_objects: settings.most_objects.min(300), ..settings }
+}
+
 fn run(config: Config, seed: u64, settings: Settings) {
     let heap = support::heap_with(config);
+    let settings = scaled(settings);
     Machine::new(&heap, format!("seed {seed}"), Dice::Seed(seed), settings).run();
 }
 
@@ -75,6 +84,7 @@ fn bytes_of_a_fuzzer_are_a_program() {
 /// Runs one machine on each of `threads` threads of one heap; afterwards
 /// nothing is left.
 fn run_threads(heap: &Heap, threads: u64, seed: u64, settings: Settings) {
+    let settings = scaled(settings);
     let exchange: Exchange = Mutex::new(Vec::new());
     let begin = Barrier::new(threads as usize);
     std::thread::scope(|scope| {

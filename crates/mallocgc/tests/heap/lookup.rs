@@ -184,7 +184,7 @@ fn lookups_beside_running_mutators_are_sane() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let m = heap.attach().unwrap();
-                for step in 0..60_000usize {
+                for step in 0..support::scaled(60_000) {
                     let size = 16 + step * 7 % 3000;
                     let made = m.mallocgc(size, Layout::NOSCAN, AllocFlags::NONE).unwrap();
                     if step % 64 == 0 {

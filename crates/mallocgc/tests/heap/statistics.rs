@@ -130,7 +130,7 @@ fn counters_are_final_when_everything_is_swept() {
 fn statistics_hold_after_random_programs() {
     for seed in 0..4 {
         let heap = support::heap_with(support::config());
-        let settings = Settings { steps: 3000, ..Settings::default() };
+        let settings = Settings { steps: support::scaled(3000), ..Settings::default() };
         Machine::new(&heap, format!("seed {seed}"), Dice::Seed(seed), settings).run();
         let stats = heap.stats();
         stats.check().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -148,7 +148,11 @@ fn statistics_are_sane_beside_running_mutators() {
             .map(|number| {
                 let heap = &heap;
                 scope.spawn(move || {
-                    let settings = Settings { steps: 6000, alone: false, ..Settings::default() };
+                    let settings = Settings {
+                        steps: support::scaled(6000),
+                        alone: false,
+                        ..Settings::default()
+                    };
                     let name = format!("thread {number}");
                     Machine::new(heap, name, Dice::Seed(number), settings).run();
                 })
@@ -201,7 +205,7 @@ fn churn_does_not_grow_the_heap() {
     let m = heap.attach().unwrap();
     m.poll();
     let before = heap.stats().sys;
-    for _ in 0..100_000 {
+    for _ in 0..support::scaled(100_000) {
         let object = m.mallocgc(1029, Layout::NOSCAN, AllocFlags::NONE).unwrap();
         fill(object, 1029, 1);
         m.poll();

@@ -19,7 +19,7 @@ fn no_two_live_objects_share_bytes() {
             scope.spawn(move || {
                 let m = heap.attach().unwrap();
                 let mut mine = Vec::new();
-                for step in 0..4000usize {
+                for step in 0..support::scaled(4000) {
                     let size = [1, 5, 8, 16, 24, 100, 500, 3000][(step + thread) % 8];
                     let made = m.mallocgc(size, Layout::NOSCAN, AllocFlags::NONE).unwrap();
                     assert!(is_filled(made, size, 0));
@@ -36,7 +36,7 @@ fn no_two_live_objects_share_bytes() {
                 // every thread has noted its own before anyone leaves.
                 let mut m = m;
                 m.blocking(|| {
-                    while all.lock().unwrap().len() < 8 * 4000 {
+                    while all.lock().unwrap().len() < 8 * support::scaled(4000) {
                         std::thread::yield_now();
                     }
                 });
@@ -64,7 +64,7 @@ fn sixty_four_threads_allocate_collect_and_leave() {
                 let first = m.new_object(node).unwrap();
                 set_word(first, 0, thread);
                 m.push_root(first);
-                for length in 1..2000usize {
+                for length in 1..support::scaled(2000) {
                     let next = m.new_object(node).unwrap();
                     set_word(next, 0, thread + length);
                     link(&m, next, 1, m.root(0));
@@ -76,7 +76,7 @@ fn sixty_four_threads_allocate_collect_and_leave() {
                     }
                 }
                 let mut at = m.root(0);
-                for length in (0..2000usize).rev() {
+                for length in (0..support::scaled(2000)).rev() {
                     assert_eq!(word(at, 0), thread + length);
                     match crate::support::memory::reference(at, 1) {
                         Some(next) => at = next,
@@ -90,7 +90,7 @@ fn sixty_four_threads_allocate_collect_and_leave() {
     let stats = heap.stats();
     assert_eq!(stats.heap_objects, 0);
     stats.check().unwrap();
-    assert_eq!(stats.mallocs, 64 * (2000 + 1999));
+    assert_eq!(stats.mallocs, 64 * (2 * support::scaled(2000) as u64 - 1));
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn handles_pass_objects_between_threads() {
         let sender = heap.clone();
         scope.spawn(move || {
             let mut m = sender.attach().unwrap();
-            for number in 0..3000usize {
+            for number in 0..support::scaled(3000) {
                 let object = m.new_object(node).unwrap();
                 set_word(object, 0, number);
                 let child = m.new_object(node).unwrap();
@@ -259,7 +259,7 @@ fn handles_pass_objects_between_threads() {
         let heap = &heap;
         scope.spawn(move || {
             let mut m = heap.attach().unwrap();
-            for expected in 0..3000usize {
+            for expected in 0..support::scaled(3000) {
                 let root = m.blocking(|| receive.recv().unwrap());
                 let copy = root.try_clone().unwrap();
                 drop(root);
@@ -335,7 +335,7 @@ fn a_storm_of_types_under_constant_collection() {
             scope.spawn(move || storm(heap, shapes, thread, made));
         }
     });
-    assert_eq!(made.load(Relaxed), 8 * 6000);
+    assert_eq!(made.load(Relaxed), 8 * support::scaled(6000));
     assert!(heap.stats().num_gc > 10, "{} cycles", heap.stats().num_gc);
     heap.gc(Force::NowAndSweep).unwrap();
     assert_eq!(heap.stats().heap_objects, 0);
@@ -344,7 +344,7 @@ fn a_storm_of_types_under_constant_collection() {
 fn storm(heap: &Heap, shapes: &[TypeLayout], thread: usize, made: &AtomicUsize) {
     let m = heap.attach().unwrap();
     let mut held: HashSet<usize> = HashSet::new();
-    for step in 0..6000usize {
+    for step in 0..support::scaled(6000) {
         let shape = &shapes[(step * 7 + thread * 11) % shapes.len()];
         let layout = heap.layout(shape).unwrap();
         let count = if step % 3 == 2 { 1 + step % 20 } else { 1 };

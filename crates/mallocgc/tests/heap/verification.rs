@@ -62,7 +62,7 @@ unsafe fn trace_third(object: *mut u8, _size: usize, tracer: &mut Tracer<'_>) {
 #[test]
 fn a_pointer_to_a_freed_object_is_reported() {
     // The origin's TestGcZombieReporting.
-    let heap = support::heap_with(Config { verify: false, collect_every: 0, ..support::manual() });
+    let heap = support::heap_with(Config { verify: false, clobber: 0, ..support::manual() });
     let m = heap.attach().unwrap();
     for (layout, size, index) in [
         (TypeLayout::mask(4, 0b0110), 32, 2),
@@ -90,7 +90,7 @@ fn a_pointer_to_a_freed_object_is_reported() {
 
 #[test]
 fn a_root_to_a_freed_object_is_reported() {
-    let heap = support::heap_with(Config { verify: false, collect_every: 0, ..support::manual() });
+    let heap = support::heap_with(Config { verify: false, ..support::manual() });
     let m = heap.attach().unwrap();
     let dead = dead(&m);
     let place = m.push_root(crate::support::memory::object(dead));
@@ -166,7 +166,8 @@ unsafe fn trace_panic(_object: *mut u8, _size: usize, _tracer: &mut Tracer<'_>) 
 }
 
 fn collect_what_panics(workers: usize) {
-    let heap = support::heap_with(Config { workers, ..support::manual() });
+    let config = Config { workers, verify: false, ..support::manual() };
+    let heap = support::heap_with(config);
     let m = heap.attach().unwrap();
     let layout = heap.layout(&TypeLayout::trace(64, trace_panic)).unwrap();
     m.push_root(m.new_object(layout).unwrap());

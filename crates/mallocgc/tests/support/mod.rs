@@ -22,6 +22,12 @@ pub(crate) fn zeal() -> bool {
     std::env::var_os("MALLOCGC_ZEAL").is_some()
 }
 
+/// How often a test repeats itself: `times`, far fewer in zeal mode, where every
+/// third boundary looks at the whole heap.
+pub(crate) fn scaled(times: usize) -> usize {
+    if zeal() { times.div_ceil(20) } else { times }
+}
+
 /// What dead cells hold in zeal mode.
 pub(crate) const CLOBBER: u64 = 0xdead_beef_dead_beef;
 
