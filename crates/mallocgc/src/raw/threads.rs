@@ -103,9 +103,13 @@ impl Inner {
         if !self.config.background {
             return;
         }
-        let unswept = self.space.unswept_spans.load(Ordering::Relaxed);
+        let space = &self.space;
+        let unswept = space.unswept_spans.load(Ordering::Relaxed);
+        // A few unswept spans may be large objects, dead ones.
+        let used = space.used_bytes();
+        let dead = used.saturating_sub(space.live_bytes.load(Ordering::Relaxed) as usize);
         if unswept < SWEEP_FROM_SPANS
-            && !scavenge::worth_reading(self.space.free_dirty_bytes(), self.space.used_bytes())
+            && !scavenge::worth_reading(space.free_dirty_bytes() + dead, used)
         {
             return;
         }

@@ -11,6 +11,7 @@ mod limits;
 mod large;
 mod lookup;
 mod reentrancy;
+mod settings;
 mod statistics;
 mod threads;
 mod tiny;
