@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::undocumented_unsafe_blocks, reason = "tests on objects they made")]
 
+mod support;
+
 use mallocgc::base::Address;
 use mallocgc::raw::{
     AllocFlags, Cleanup, CleanupError, Config, Force, Heap, Layout, Mutator, Placement, TypeLayout,
@@ -14,12 +16,12 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(20);
 
 fn manual() -> Heap {
-    let config = Config { background: false, clobber: 0xdead_dead_dead_dead, ..Config::default() };
-    Heap::new(config).expect("a heap")
+    let config = Config { background: false, clobber: support::CLOBBER, ..support::manual() };
+    support::heap_with(config)
 }
 
 fn threaded() -> Heap {
-    Heap::new(Config::default()).expect("a heap")
+    support::heap_with(support::config())
 }
 
 fn make(m: &Mutator, size: usize) -> NonNull<u8> {

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::undocumented_unsafe_blocks, reason = "tests on objects they made")]
 
+mod support;
+
 use mallocgc::raw::{
     AllocFlags, Config, DynamicFinalizer, FinalizerArgument, FinalizerError, Force, Heap, Layout,
     Mutator, Placement, TypeDescriptor, TypeKind, TypeLayout,
@@ -89,7 +91,7 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
-        let heap = Heap::new(Config { background: false, ..Config::default() }).expect("a heap");
+        let heap = support::heap_with(Config { background: false, ..support::manual() });
         Place { m: heap.attach().expect("a mutator"), heap, seen: Seen::default() }
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::undocumented_unsafe_blocks, reason = "tests on objects they made")]
 
+mod support;
+
 use mallocgc::base::Address;
 use mallocgc::raw::{
     AllocFlags, Config, Force, Heap, Layout, Mutator, Placement, TypeLayout, Weak, WeakError,
@@ -15,8 +17,8 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(20);
 
 fn manual() -> Heap {
-    let config = Config { background: false, clobber: 0xdead_dead_dead_dead, ..Config::default() };
-    Heap::new(config).expect("a heap")
+    let config = Config { background: false, clobber: support::CLOBBER, ..support::manual() };
+    support::heap_with(config)
 }
 
 fn make(m: &Mutator, size: usize) -> NonNull<u8> {
@@ -199,7 +201,7 @@ fn weak_pointer_is_one_word() {
 fn weak_handles_turned_strong_beside_cycles_never_lie() {
     const WRITERS: usize = 4;
     let time = Duration::from_millis(700);
-    let heap = Heap::new(Config { clobber: 0xdead_dead, ..Config::default() }).expect("a heap");
+    let heap = Heap::new(Config { clobber: 0xdead_dead, ..support::config() }).expect("a heap");
     let end = Instant::now() + time;
     let upgrades = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -316,7 +318,7 @@ fn weak_handles_on_tiny_objects_clear_with_the_block() {
 #[test]
 fn weak_to_strong_beside_ending_cycles() {
     const HANDLES: usize = 2048;
-    let heap = Heap::new(Config::default()).expect("a heap");
+    let heap = support::heap_with(support::config());
     let done = Arc::new(AtomicBool::new(false));
     let cycles = Arc::new(AtomicUsize::new(0));
     let collector = {
@@ -357,7 +359,7 @@ fn weak_to_strong_beside_ending_cycles() {
 
 #[test]
 fn handles_may_be_cloned_and_dropped_on_any_thread_at_any_time() {
-    let heap = Heap::new(Config::default()).expect("a heap");
+    let heap = support::heap_with(support::config());
     let mut m = heap.attach().expect("a mutator");
     let (sender, receiver) = mpsc::channel::<Weak>();
     let dropper = std::thread::spawn(move || {
