@@ -208,6 +208,7 @@ impl Collector {
         space.flip();
         space.live_bytes.store(marked.bytes, Relaxed);
         space.fresh_large_bytes.store(0, Relaxed);
+        space.short_of_memory.store(false, Relaxed);
         let pace: Pace = request.pacer.pace(marked.bytes);
         space.trigger_bytes.store(pace.trigger_bytes, Relaxed);
         report.goal_bytes = pace.goal_bytes;
@@ -354,7 +355,9 @@ struct Sink<'m, 's, const SHARED: bool>(&'m mut Marker<'s, SHARED>);
 impl<const SHARED: bool> RootSink for Sink<'_, '_, SHARED> {
     fn reference(&mut self, value: usize) {
         self.0.visited_roots += 1;
-        self.0.visit(value);
+        // Roots are handed over by safe functions: what names no object is
+        // passed over, not believed.
+        self.0.visit_ambiguous(value);
     }
 
     fn ambiguous(&mut self, value: usize) {

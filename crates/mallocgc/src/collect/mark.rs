@@ -108,6 +108,10 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let first = page - info.pages_back();
         let from_first = offset - (first << PAGE_SHIFT);
         let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
+        if index >= usize::from(class_info.cells) {
+            // The tail of the span, too short for a cell.
+            return;
+        }
         if !self.set_mark(first, index) {
             return;
         }

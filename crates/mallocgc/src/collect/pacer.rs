@@ -63,6 +63,9 @@ impl PacerSettings {
 /// Picoseconds that first touching a byte of fresh memory costs at least.
 const FAULT_PICOS_PER_BYTE: u64 = 250;
 
+/// Smaller heaps keep strictly to the trigger.
+const EARLY_FROM_BYTES: u64 = 64 << 20;
+
 /// What a cycle costs besides marking.
 const CYCLE_NANOS: u64 = 10_000;
 
@@ -78,11 +81,14 @@ const AVOIDANCE_PARTS: u64 = 20;
 ///
 /// ```
 /// use mallocgc::collect::pacer::cheaper_than_faults;
-/// assert!(cheaper_than_faults(64 << 20, 50_000)); // 16 ms of faults
-/// assert!(!cheaper_than_faults(64 << 20, 50_000_000)); // much to mark
+/// assert!(cheaper_than_faults(64 << 20, 256 << 20, 50_000)); // 16 ms of faults
+/// assert!(!cheaper_than_faults(64 << 20, 256 << 20, 50_000_000)); // much to mark
+/// assert!(!cheaper_than_faults(64 << 20, 1 << 30, 50_000)); // hardly any growth
 /// ```
-pub fn cheaper_than_faults(fresh_bytes: u64, mark_nanos: u64) -> bool {
-    fresh_bytes / 1000 * FAULT_PICOS_PER_BYTE / AVOIDANCE_PARTS > mark_nanos + CYCLE_NANOS
+pub fn cheaper_than_faults(fresh_bytes: u64, live_bytes: u64, mark_nanos: u64) -> bool {
+    live_bytes >= EARLY_FROM_BYTES
+        && fresh_bytes >= live_bytes / 8
+        && fresh_bytes / 1000 * FAULT_PICOS_PER_BYTE / AVOIDANCE_PARTS > mark_nanos + CYCLE_NANOS
 }
 
 #[cfg(test)]

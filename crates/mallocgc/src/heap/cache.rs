@@ -427,7 +427,8 @@ impl Cache {
             let cursor = self.cursor(class);
             let open = cursor.limit_address().saturating_sub(cursor.next_address());
             let size = space.class_info(class).size;
-            let cells = (open / size.cell_size()) as u64;
+            // A reader beside the owner may see the ends of two chunks.
+            let cells = (open / size.cell_size()).min(size.cells()) as u64;
             let count = &mut counts.cells[size.index()];
             *count = count.saturating_sub(cells);
             at = cursor.listed_next.load(Relaxed);

@@ -40,11 +40,6 @@ pub enum AllocError {
     },
     /// Unzeroed memory was asked for with a layout that has references.
     UnzeroedReferences,
-    /// The layout describes objects of another size.
-    LayoutMismatch {
-        /// Bytes asked for.
-        bytes: usize,
-    },
 }
 
 impl AllocError {
@@ -83,9 +78,6 @@ impl core::fmt::Display for AllocError {
             AllocError::WrongHeap => f.write_str("the layout belongs to another heap"),
             AllocError::BadAlign { align } => write!(f, "alignment {align} is not supported"),
             AllocError::UnzeroedReferences => f.write_str("objects with references must be zeroed"),
-            AllocError::LayoutMismatch { bytes } => {
-                write!(f, "the layout does not describe objects of {bytes} bytes")
-            }
         }
     }
 }

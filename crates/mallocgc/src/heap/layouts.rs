@@ -109,6 +109,7 @@ impl LayoutRecord {
             magic: size.magic(),
             cell_bytes: cell_bytes as u32,
             layout_id: self.id,
+            cells: size.cells() as u16,
             scan,
             size,
         };

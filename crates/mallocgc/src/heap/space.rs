@@ -148,6 +148,8 @@ pub struct Space {
     pub(crate) live_bytes: AtomicU64,
     /// When `live_bytes` reaches this a cycle is due.
     pub(crate) trigger_bytes: AtomicU64,
+    /// An allocation failed for want of memory since the last cycle.
+    pub(crate) short_of_memory: AtomicBool,
     /// Bytes of pages that were not in memory and went to large objects since
     /// the last cycle.
     pub(crate) fresh_large_bytes: AtomicU64,
@@ -256,6 +258,7 @@ impl Space {
             reserved_pages,
             live_bytes: AtomicU64::new(0),
             trigger_bytes: AtomicU64::new(u64::MAX),
+            short_of_memory: AtomicBool::new(false),
             fresh_large_bytes: AtomicU64::new(0),
             used_pages: AtomicUsize::new(0),
             unswept_spans: AtomicUsize::new(0),
@@ -292,6 +295,7 @@ impl Space {
                     magic: size.magic(),
                     cell_bytes: size.cell_size() as u32,
                     layout_id,
+                    cells: size.cells() as u16,
                     scan,
                     size,
                 };
@@ -305,6 +309,7 @@ impl Space {
             magic: tiny.magic(),
             cell_bytes: tiny.cell_size() as u32,
             layout_id: LayoutId::NOSCAN,
+            cells: tiny.cells() as u16,
             scan: Scan::None,
             size: tiny,
         };

@@ -88,6 +88,8 @@ pub struct ClassInfo {
     pub cell_bytes: u32,
     /// The layout's id.
     pub layout_id: LayoutId,
+    /// Cells of a span; 0 for large objects.
+    pub cells: u16,
     /// How references are found.
     pub scan: Scan,
     /// The size class; 0 for large objects.

@@ -11,7 +11,7 @@
 //!
 //! Not here: who sweeps when (`collect::sweep`).
 
-use crate::base::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::base::sync::Ordering::{Relaxed, Release, SeqCst};
 use crate::base::{Address, PAGE_SHIFT};
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
@@ -123,13 +123,10 @@ impl Space {
 
     /// Sweeps everything and waits for the sweeps of others.
     pub(crate) fn finish_sweep(&self) {
-        // Relaxed: zero cannot be seen early, as sweepers count down.
-        if self.unswept_spans.load(Relaxed) != 0 {
+        // Relaxed: zero cannot be seen early, as sweepers count down. What
+        // they wrote is seen once the world has stopped (`close_sweep`).
+        while self.unswept_spans.load(Relaxed) != 0 {
             self.reclaim(usize::MAX, usize::MAX);
-        }
-        // Acquire: pairs with the Release in `Sweeping::drop`, so that the
-        // lists and bits are seen as the sweepers left them.
-        while self.sweepers.load(Acquire) != 0 {
             std::thread::yield_now();
         }
     }

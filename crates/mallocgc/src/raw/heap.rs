@@ -41,6 +41,8 @@ pub enum HeapError {
     OutOfMemory(AllocError),
     /// The thread is inside a callback of a heap.
     Reentrant,
+    /// The thread is a mutator of this heap already.
+    AlreadyAttached,
 }
 
 impl core::fmt::Display for HeapError {
@@ -48,6 +50,9 @@ impl core::fmt::Display for HeapError {
         match self {
             HeapError::OutOfMemory(error) => write!(f, "{error}"),
             HeapError::Reentrant => f.write_str("the heap was entered from one of its callbacks"),
+            HeapError::AlreadyAttached => {
+                f.write_str("the thread is a mutator of this heap already")
+            }
         }
     }
 }
@@ -220,7 +225,7 @@ impl Heap {
         &self.owner.inner
     }
 
-    /// Makes the calling thread a mutator. A thread may be several.
+    /// Makes the calling thread a mutator, until the mutator is dropped.
     ///
     /// # Errors
     ///
@@ -340,13 +345,15 @@ impl Inner {
         // Relaxed: decided again under the cycle lock.
         let trigger = self.space.trigger_bytes.load(Relaxed);
         self.space.live_bytes.load(Relaxed) >= trigger
+            || self.space.short_of_memory.load(Relaxed)
             || (trigger != u64::MAX && self.is_cheap_to_collect())
     }
 
     /// Whether a cycle costs less than the fresh memory it may save.
     fn is_cheap_to_collect(&self) -> bool {
         let fresh = self.space.fresh_large_bytes.load(Relaxed);
-        fresh != 0 && pacer::cheaper_than_faults(fresh, self.history.last_mark_nanos())
+        let live = self.history.live_bytes();
+        fresh != 0 && pacer::cheaper_than_faults(fresh, live, self.history.last_mark_nanos())
     }
 
     /// Runs a cycle if `force` and the heap's size say so. `own` is the
@@ -429,6 +436,7 @@ impl Inner {
                 self.world.withdraw_cycle();
                 let wait = self.config.stop_limit.as_nanos() as u64;
                 self.retry_nanos.store(os::now_nanos() + wait, Relaxed);
+                let _inside = callback::enter();
                 (self.config.log)(format_args!("mallocgc: collection put off: {error}"));
                 Err(GcError::StopTimedOut(error))
             }

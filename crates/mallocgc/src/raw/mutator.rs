@@ -19,6 +19,7 @@ use crate::world::callback;
 use crate::world::gate::{CYCLE_DUE, STOP};
 use crate::world::mutator::{MutatorRecord, RootCallback};
 use crate::world::roots::RootVisitor;
+use crate::world::stop::AttachError;
 use Ordering::{Relaxed, Release};
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -83,10 +84,12 @@ pub struct Mutator {
 impl Mutator {
     pub(crate) fn attach(heap: &Heap) -> Result<Mutator, HeapError> {
         let inner = heap.inner();
-        let record = inner
-            .world
-            .attach(&inner.space)
-            .map_err(|error| HeapError::OutOfMemory(AllocError::from_meta(0, error)))?;
+        let record = inner.world.attach(&inner.space).map_err(|error| match error {
+            AttachError::OutOfMemory(error) => {
+                HeapError::OutOfMemory(AllocError::from_meta(0, error))
+            }
+            AttachError::AlreadyAttached => HeapError::AlreadyAttached,
+        })?;
         let mutator = Mutator {
             record,
             poll_word: NonNull::new(inner.world.poll_word_address().cast_mut().cast())
@@ -439,6 +442,7 @@ impl Mutator {
         let second = attempt();
         if second.is_ok() || !flags.has(AllocFlags::SAFEPOINT) {
             if second.is_err() {
+                inner.space.short_of_memory.store(true, Relaxed);
                 inner.world.announce_cycle();
             }
             return second;
@@ -620,6 +624,13 @@ impl Mutator {
 impl Drop for Mutator {
     fn drop(&mut self) {
         let inner = self.heap.inner();
+        if callback::is_inside() {
+            // The world may be stopped by this thread, which cannot wait for
+            // itself. The record stays, safe for good; its spans come back at
+            // the next cycle.
+            inner.world.abandon(self.record());
+            return;
+        }
         inner.world.detach(&inner.space, self.record());
     }
 }

@@ -42,7 +42,7 @@ impl Root {
 
     /// Lets the handle keep another object alive instead.
     pub fn set(&self, object: NonNull<u8>) {
-        self.slot().set(Address::from_ptr(object.as_ptr()));
+        self.heap.inner().roots.set(self.slot(), Address::from_ptr(object.as_ptr()));
     }
 
     /// Another handle to the same object.
@@ -62,6 +62,6 @@ impl Root {
 
 impl Drop for Root {
     fn drop(&mut self) {
-        self.slot().release();
+        self.heap.inner().roots.release(self.slot());
     }
 }

@@ -13,6 +13,7 @@ use crate::observe::{
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
+use crate::world::callback;
 
 /// What happened to the heap so far.
 #[derive(Debug)]
@@ -106,6 +107,8 @@ impl Inner {
             weak_cleared: report.decided.weak_cleared,
         };
         self.events.send(&Event::CycleEnd(&record));
+        // The log is user code.
+        let _inside = callback::enter();
         if self.config.trace_level > 0 {
             (self.config.log)(format_args!("{}", record.trace_line()));
         }

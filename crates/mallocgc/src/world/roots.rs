@@ -143,6 +143,8 @@ unsafe impl Send for Tables {}
 /// Handles, ranges and callbacks of one heap.
 pub struct Roots {
     tables: Lock<Tables>,
+    /// Handles dropped since slots were last freed.
+    dead: AtomicUsize,
 }
 
 impl core::fmt::Debug for Roots {
@@ -160,12 +162,15 @@ impl Roots {
             callbacks: Vec::new(),
             next_id: 1,
         };
-        Roots { tables: Lock::new(Rank::Roots, tables) }
+        Roots { tables: Lock::new(Rank::Roots, tables), dead: AtomicUsize::new(0) }
     }
 
     /// A slot holding `value`.
     pub(crate) fn add(&self, meta: &Meta, value: Address) -> Result<NonNull<RootSlot>, MetaError> {
         let mut tables = self.tables.lock();
+        if tables.free.is_none() && self.dead.load(Relaxed) >= CHUNK_SLOTS {
+            self.trim(&mut tables);
+        }
         if tables.free.is_none() {
             let place = meta.alloc(size_of::<Chunk>(), align_of::<Chunk>(), MetaStat::Other)?;
             let chunk = place.cast::<Chunk>();
@@ -187,6 +192,40 @@ impl Roots {
         // Relaxed: read under the lock only, but for `release`.
         slot_ref.state.store(SLOT_USED, Relaxed);
         Ok(slot)
+    }
+
+    /// Ends the handle that has this slot. Takes no lock: handles are dropped
+    /// anywhere.
+    pub(crate) fn release(&self, slot: &RootSlot) {
+        slot.release();
+        // Relaxed: a hint when trimming is worth it.
+        self.dead.fetch_add(1, Relaxed);
+    }
+
+    /// Lets a handle keep another object alive. Under the lock, so that a
+    /// cycle that reads the table sees the old object or the new one.
+    pub(crate) fn set(&self, slot: &RootSlot, value: Address) {
+        let _tables = self.tables.lock();
+        slot.set(value);
+    }
+
+    /// Frees the slots of dropped handles. No cycle is reading the table: its
+    /// lock is held, and marking with the world stopped needs no dead slot.
+    fn trim(&self, tables: &mut Tables) {
+        self.dead.store(0, Relaxed);
+        let mut at = tables.chunks;
+        while let Some(chunk) = at {
+            // SAFETY: chunks live as long as the heap.
+            let chunk = unsafe { chunk.as_ref() };
+            for slot in &chunk.slots {
+                // Acquire: pairs with the Release in `release`.
+                if slot.state.load(Acquire) == SLOT_DEAD {
+                    slot.state.store(SLOT_FREE, Relaxed);
+                    push_free(&mut tables.free, slot);
+                }
+            }
+            at = chunk.next;
+        }
     }
 
     /// Registers a range; the number removes it again.

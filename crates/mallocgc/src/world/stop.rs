@@ -52,6 +52,16 @@ pub struct World {
     resumed: Signal,
 }
 
+/// Why a thread did not become a mutator.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AttachError {
+    /// No memory for its record or its cache.
+    OutOfMemory(MetaError),
+    /// The thread is a mutator of this heap. It would wait for itself: no
+    /// boundary of one mutator is one of the other.
+    AlreadyAttached,
+}
+
 /// A mutator kept the world from stopping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StopTimedOut {
@@ -101,8 +111,9 @@ impl World {
     }
 
     /// A record for this thread, active.
-    pub(crate) fn attach(&self, space: &Space) -> Result<NonNull<MutatorRecord>, MetaError> {
+    pub(crate) fn attach(&self, space: &Space) -> Result<NonNull<MutatorRecord>, AttachError> {
         let mut mutators = self.mutators.lock();
+        let own = os::thread_id();
         let mut at = mutators.head;
         let mut found = None;
         while let Some(record) = at {
@@ -111,7 +122,8 @@ impl World {
             // Relaxed: read and written under the lock.
             if !record_ref.in_use.load(Relaxed) {
                 found = Some(record);
-                break;
+            } else if record_ref.thread.get().id() == own {
+                return Err(AttachError::AlreadyAttached);
             }
             at = NonNull::new(record_ref.next.load(Relaxed));
         }
@@ -119,12 +131,16 @@ impl World {
             Some(record) => record,
             None => {
                 mutators.seed = mutators.seed.wrapping_add(1);
-                let fresh = MutatorRecord::new(mutators.seed).map_err(MetaError::OutOfMemory)?;
-                let place = space.meta().alloc(
-                    size_of::<MutatorRecord>(),
-                    align_of::<MutatorRecord>(),
-                    MetaStat::Caches,
-                )?;
+                let fresh = MutatorRecord::new(mutators.seed)
+                    .map_err(|error| AttachError::OutOfMemory(MetaError::OutOfMemory(error)))?;
+                let place = space
+                    .meta()
+                    .alloc(
+                        size_of::<MutatorRecord>(),
+                        align_of::<MutatorRecord>(),
+                        MetaStat::Caches,
+                    )
+                    .map_err(AttachError::OutOfMemory)?;
                 let record = place.cast::<MutatorRecord>();
                 // SAFETY: fresh memory of this size and alignment.
                 unsafe { record.write(fresh) };
@@ -162,6 +178,12 @@ impl World {
         drop(mutators);
         // User code, so not under the lock.
         drop(callback);
+    }
+
+    /// Leaves a mutator's record attached and safe for ever.
+    pub(crate) fn abandon(&self, record: &MutatorRecord) {
+        record.roots.truncate(0);
+        self.gate.leave(&record.state);
     }
 
     /// Makes a mutator active; waits while the world is stopped.

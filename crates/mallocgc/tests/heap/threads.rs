@@ -3,7 +3,7 @@
 use crate::support::memory::{fill, is_filled, link, number, object, set_word, word};
 use crate::support::{self, Log, find, find_at};
 use mallocgc::layout::TypeLayout;
-use mallocgc::raw::{AllocFlags, Config, Force, GcError, Heap, Layout, Root};
+use mallocgc::raw::{AllocFlags, Config, Force, GcError, Heap, HeapError, Layout, Root};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex, mpsc};
@@ -120,15 +120,20 @@ fn records_of_threads_that_left_are_used_again() {
 }
 
 #[test]
-fn a_thread_may_be_several_mutators() {
+fn a_thread_is_one_mutator_at_a_time() {
     let heap = support::heap();
-    let (first, second) = (heap.attach().unwrap(), heap.attach().unwrap());
+    let first = heap.attach().unwrap();
     let kept = first.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE).unwrap();
-    second.push_root(kept);
-    drop(first);
-    heap.attach().unwrap();
-    second.gc(Force::NowAndSweep).unwrap();
+    first.push_root(kept);
+    assert_eq!(heap.attach().unwrap_err(), HeapError::AlreadyAttached);
+    let other = support::heap();
+    let elsewhere = other.attach().expect("another heap is another matter");
+    first.gc(Force::NowAndSweep).unwrap();
     assert!(find(&heap, kept).is_some());
+    drop((first, elsewhere));
+    let again = heap.attach().expect("a detached thread may attach again");
+    again.gc(Force::NowAndSweep).unwrap();
+    assert!(find(&heap, kept).is_none(), "the first mutator's roots went with it");
 }
 
 #[test]
