@@ -659,3 +659,6 @@ fn for_each_bit(word: usize, mut bits: u64, mut visit: impl FnMut(usize)) {
         bits &= bits - 1;
     }
 }
+
+#[cfg(test)]
+mod tests;
