@@ -18,7 +18,11 @@ fn scaled(settings: Settings) -> Settings {
     if !support::zeal() {
         return settings;
     }
-    Settings { steps: settings.steps / 5, most_objects: settings.most_objects.min(300), ..settings }
+    Settings {
+        steps: settings.steps / 10,
+        most_objects: settings.most_objects.min(300),
+        ..settings
+    }
 }
 
 fn run(config: Config, seed: u64, settings: Settings) {
