@@ -52,6 +52,8 @@ impl core::fmt::Debug for Parts<'_> {
 pub trait Extensions {
     /// Before roots are read: drop what pools keep.
     fn clear(&mut self);
+    /// Marking is complete; what is dead is decided next.
+    fn marked(&mut self);
     /// An object sampled for the heap profile is gone; the numbers are those
     /// it was registered with. Called under a lock.
     fn sample_freed(&mut self, numbers: [u64; 2]);
@@ -306,6 +308,7 @@ impl<'c> Marking<'c> {
         report.mark_nanos = marked - rooted;
         let _inside = callback::enter();
         self.verify.after(Phase::Marked, self.space, self.roots, self.stopped);
+        extensions.marked();
         report.decided = finalize::decide(self.space, &mut marker, &mut |sample| {
             extensions.sample_freed(sample)
         });

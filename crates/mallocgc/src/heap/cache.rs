@@ -88,7 +88,6 @@ impl Cursor {
 pub(crate) struct Handout {
     pub(crate) address: Address,
     /// The cell is one for the heap profile.
-    #[allow(dead_code, reason = "read when profiling is wired to allocation")]
     pub(crate) sampled: bool,
 }
 
@@ -249,7 +248,6 @@ impl Cache {
     }
 
     /// Whether a large object of `bytes` is one for the heap profile.
-    #[allow(dead_code, reason = "asked when profiling is wired to allocation")]
     pub(crate) fn sample_large(&self, bytes: usize) -> bool {
         self.gap().is_some_and(|gap| gap < bytes as u64)
     }
@@ -311,10 +309,10 @@ impl Cache {
         if self.single_step.get() {
             count = 1;
         }
-        let mut sampled = cursor.has(SAMPLE_NEXT);
+        let mut sampled = cursor.has(SAMPLE_NEXT) && self.sample_rate.get() != 0;
+        cursor.set(SAMPLE_NEXT, false);
         if sampled {
             count = 1;
-            cursor.set(SAMPLE_NEXT, false);
         } else if let Some(gap) = self.gap()
             && gap < (count * cell_bytes) as u64
         {
@@ -392,6 +390,11 @@ impl Cache {
         let span = space.span(id);
         let open = cursor.limit.load(Relaxed) - cursor.next.load(Relaxed);
         let unused = open / span.cell_bytes();
+        if unused != 0 {
+            // The cell to sample was behind these; a gap that is thrown away
+            // is drawn anew, or early flushes would sample too often.
+            cursor.set(SAMPLE_NEXT, false);
+        }
         span.set_free_index(span.free_index() - unused);
         span.set_taken(span.taken() - unused);
         subtract(&self.taken[space.class_info(span.class()).size.index()], unused as u64);

@@ -16,7 +16,7 @@ use crate::heap::object::Found;
 use crate::heap::space::{Space, SpaceOptions};
 use crate::heap::special::SpecialCounts;
 use crate::layout::{LayoutError, TypeLayout};
-use crate::observe::{Event, EventSink};
+use crate::observe::{BucketId, Event, EventSink, Profile, ProfileConfig};
 use crate::os;
 use crate::raw::config::Config;
 use crate::raw::layout::{Layout, Layouts};
@@ -120,6 +120,9 @@ pub(crate) struct Inner {
     /// A cycle was given up; the next attempt waits until this time.
     retry_nanos: AtomicU64,
     pub(crate) events: EventSink,
+    pub(crate) profile: Profile,
+    /// Mean bytes between samples, as set last.
+    pub(crate) profile_rate: AtomicU64,
     pub(crate) clear_hooks: Lock<ClearHooks>,
     pub(crate) zero_base: Address,
     pub(crate) history: History,
@@ -195,6 +198,7 @@ impl Heap {
         };
         space.trigger_bytes.store(pacer.pace(0).trigger_bytes, Relaxed);
         space.clobber.store(config.clobber, Relaxed);
+        let profile_rate = AtomicU64::new(config.profile_rate);
         let inner = Arc::new_cyclic(|this| Inner {
             this: this.clone(),
             threads: Threads::default(),
@@ -212,6 +216,8 @@ impl Heap {
             forced_cycles: AtomicU64::new(0),
             retry_nanos: AtomicU64::new(0),
             events: EventSink::new(),
+            profile: Profile::new(ProfileConfig::default()),
+            profile_rate,
             clear_hooks: Lock::new(Rank::Observe, ClearHooks::default()),
             zero_base,
             history: History::new(),
@@ -372,6 +378,7 @@ impl Inner {
         let report = self.collect_safe(own, force)?;
         if force == Force::NowAndSweep {
             self.space.finish_sweep();
+            self.profile.publish_swept();
         }
         if report.is_some() {
             self.kick_background();
@@ -430,6 +437,7 @@ impl Inner {
                     self.forced_cycles.fetch_add(1, Relaxed);
                 }
                 self.record_cycle(&report, forced);
+                self.profile.publish();
                 Ok(Some(report))
             }
             Err(error) => {
@@ -454,7 +462,14 @@ impl Extensions for CycleExtensions<'_> {
         self.inner.clear_pools();
     }
 
-    fn sample_freed(&mut self, _numbers: [u64; 2]) {}
+    fn marked(&mut self) {
+        self.inner.profile.begin_cycle();
+    }
+
+    fn sample_freed(&mut self, [bucket, bytes]: [u64; 2]) {
+        // As `Inner::sample` registered them.
+        self.inner.profile.record_free(BucketId(bucket as u32), bytes as usize);
+    }
 
     fn decided(&mut self) {
         self.inner.tell_frees();

@@ -9,6 +9,7 @@ mod statistics;
 pub(crate) mod threads;
 pub mod settings;
 mod events;
+mod profile;
 mod action;
 mod runner;
 pub mod finalizer;

@@ -99,7 +99,8 @@ impl Mutator {
             heap: heap.clone(),
             _not_send: PhantomData,
         };
-        mutator.cache().set_sample_rate(inner.config.profile_rate);
+        // Relaxed: a setting; here and below some recent value will do.
+        mutator.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
         mutator.cache().set_single_step(inner.steps_singly());
         Ok(mutator)
     }
@@ -394,6 +395,10 @@ impl Mutator {
             self.with_retry(flags, || inner.space.alloc_large(size, record, clear))?;
         self.cache().count_large(bytes);
         inner.tell_alloc(place, bytes, record.id());
+        self.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
+        if self.cache().sample_large(bytes) {
+            inner.sample(place, bytes);
+        }
         if inner.is_due() {
             inner.world.announce_cycle();
         }
@@ -414,8 +419,12 @@ impl Mutator {
         }
         let inner = self.inner();
         self.cache().set_single_step(inner.steps_singly());
+        self.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
         let cell = self.with_retry(flags, || self.cache().refill(&inner.space, class))?;
         inner.tell_alloc(cell.address, cell_bytes, inner.space.class_info(class).layout_id);
+        if cell.sampled {
+            inner.sample(cell.address, cell_bytes);
+        }
         if inner.is_due() {
             inner.world.announce_cycle();
         }

@@ -168,6 +168,8 @@ impl Inner {
         stats.mallocs += counts.tiny_hits;
         stats.frees += counts.tiny_hits;
         stats.lookups = self.history.lookups.load(Relaxed);
+        stats.profile_samples = self.profile.samples();
+        stats.profile_overflows = self.profile.overflows().min(stats.profile_samples);
         self.memory_stats(&mut stats);
         self.cycle_stats(&mut stats);
         stats
@@ -185,7 +187,7 @@ impl Inner {
         stats.span_inuse = (space.span_count.load(Relaxed) * tables.span_record) as u64;
         stats.cache_sys = meta.bytes(MetaStat::Caches);
         stats.cache_inuse = stats.cache_sys;
-        stats.bucket_hash_sys = meta.bytes(MetaStat::Profile);
+        stats.bucket_hash_sys = meta.bytes(MetaStat::Profile) + self.profile.bytes() as u64;
         stats.gc_sys = tables.bitmaps as u64
             + meta.bytes(MetaStat::Marking)
             + meta.bytes(MetaStat::Specials)

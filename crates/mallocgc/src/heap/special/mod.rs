@@ -287,7 +287,6 @@ impl Specials {
 
     /// Notes that an object was sampled for the profile. The numbers come
     /// back when it dies.
-    #[allow(dead_code, reason = "the profile is not connected yet")]
     pub(crate) fn add_sample(
         &self,
         space: &Space,
