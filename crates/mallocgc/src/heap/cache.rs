@@ -390,11 +390,9 @@ impl Cache {
         let span = space.span(id);
         let open = cursor.limit.load(Relaxed) - cursor.next.load(Relaxed);
         let unused = open / span.cell_bytes();
-        if unused != 0 {
-            // The cell to sample was behind these; a gap that is thrown away
-            // is drawn anew, or early flushes would sample too often.
-            cursor.set(SAMPLE_NEXT, false);
-        }
+        // The gap is thrown away and drawn anew, whatever it said of the next
+        // cell: to keep only those that say "sample" would sample too often.
+        cursor.set(SAMPLE_NEXT, false);
         span.set_free_index(span.free_index() - unused);
         span.set_taken(span.taken() - unused);
         subtract(&self.taken[space.class_info(span.class()).size.index()], unused as u64);
