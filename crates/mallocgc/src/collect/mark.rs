@@ -21,7 +21,7 @@
 use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
 use crate::collect::kernel::{self, Kernel, Range};
-use crate::collect::work::{Grey, SharedWork, Stack};
+use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::layouts::LayoutRecord;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
@@ -69,7 +69,28 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     shared: &'s SharedWork,
 }
 
+/// What the marking loop changes at every object, in registers while it runs.
+///
+/// Lifted out of the marker and lowered into it again around everything that
+/// happens rarely: through memory each push would wait for the one before.
+#[derive(Clone, Copy)]
+struct Hot {
+    top: Top,
+    marked: Marked,
+}
+
 impl<'s, const SHARED: bool> Marker<'s, SHARED> {
+    #[inline(always)]
+    fn lift(&self) -> Hot {
+        Hot { top: self.stack.top, marked: self.marked }
+    }
+
+    #[inline(always)]
+    fn lower(&mut self, hot: Hot) {
+        self.stack.top = hot.top;
+        self.marked = hot.marked;
+    }
+
     pub(crate) fn new(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, SHARED> {
         Marker {
             base: space.base().as_usize(),
@@ -88,8 +109,14 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
 
     /// Marks the object that `value` points into, if it points into one, and
     /// makes it grey if it has references.
-    #[inline(always)]
     pub(crate) fn visit(&mut self, value: usize) {
+        let mut hot = self.lift();
+        self.visit_hot(&mut hot, value);
+        self.lower(hot);
+    }
+
+    #[inline(always)]
+    fn visit_hot(&mut self, hot: &mut Hot, value: usize) {
         let offset = value.wrapping_sub(self.base);
         // Null is below every heap and ends here too.
         if offset >= self.extent {
@@ -100,7 +127,10 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         // invariant 1). Relaxed: nothing is published while marking.
         let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
         if info.0 & (PageInfo::LARGE | PageInfo::PRESENT) != PageInfo::PRESENT {
-            return self.visit_rare(offset, info);
+            self.lower(*hot);
+            self.visit_rare(offset, info);
+            *hot = self.lift();
+            return;
         }
         let class = info.class().index();
         // SAFETY: a present page names a registered class (invariants 2, 3).
@@ -116,13 +146,18 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             return;
         }
         let cell_bytes = class_info.cell_bytes as usize;
-        self.marked.objects += 1;
-        self.marked.bytes += cell_bytes as u64;
+        hot.marked.objects += 1;
+        hot.marked.bytes += cell_bytes as u64;
         if info.has(PageInfo::NO_SCAN) {
             return;
         }
         let address = self.base + (first << PAGE_SHIFT) + index * cell_bytes;
-        self.stack.push(Grey::new(address, class));
+        let grey = Grey::new(address, class);
+        if !hot.top.push(grey) {
+            self.lower(*hot);
+            self.stack.push(grey);
+            *hot = self.lift();
+        }
     }
 
     /// Sets a mark bit; `false` when it was set.
@@ -192,24 +227,36 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let mut head = 0usize;
         let mut waiting = 0usize;
         let mut scans = 0u32;
+        let mut hot = self.lift();
         loop {
             while waiting < RING {
-                let Some(grey) = self.stack.pop() else { break };
+                let grey = match hot.top.pop() {
+                    Some(grey) => grey,
+                    None => {
+                        self.lower(hot);
+                        let popped = self.stack.pop();
+                        hot = self.lift();
+                        let Some(grey) = popped else { break };
+                        grey
+                    }
+                };
                 self.prefetch(grey);
                 ring[(head + waiting) % RING] = grey;
                 waiting += 1;
             }
             if waiting == 0 {
-                return;
+                return self.lower(hot);
             }
             let grey = ring[head];
             head = (head + 1) % RING;
             waiting -= 1;
-            self.scan(grey);
+            self.scan_hot(&mut hot, grey);
             if SHARED {
                 scans += 1;
                 if scans.is_multiple_of(SCANS_PER_LOOK) && self.shared.is_hungry() {
+                    self.lower(hot);
                     self.stack.share();
+                    hot = self.lift();
                 }
             }
         }
@@ -228,20 +275,28 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     }
 
     /// Visits the references of a grey object, or of a piece of one.
-    #[inline(always)]
     fn scan(&mut self, grey: Grey) {
+        let mut hot = self.lift();
+        self.scan_hot(&mut hot, grey);
+        self.lower(hot);
+    }
+
+    #[inline(always)]
+    fn scan_hot(&mut self, hot: &mut Hot, grey: Grey) {
         // SAFETY: grey entries name registered classes.
         let info = unsafe { self.infos.add(grey.class()).as_ref() };
         if info.scan == Scan::Mask {
-            self.scan_mask(grey.address(), info.mask);
+            self.scan_mask(hot, grey.address(), info.mask);
         } else {
+            self.lower(*hot);
             self.scan_rare(grey, info);
+            *hot = self.lift();
         }
     }
 
     /// Visits the words of an object whose bits are set in `mask`.
     #[inline(always)]
-    fn scan_mask(&mut self, address: usize, mut mask: u64) {
+    fn scan_mask(&mut self, hot: &mut Hot, address: usize, mut mask: u64) {
         if mask.count_ones() > SCALAR_WORDS_MAX {
             let range = Range { base: self.base, extent: self.extent };
             // SAFETY: the words of the layout's mask lie in the cell, and the
@@ -252,7 +307,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             let word = mask.trailing_zeros() as usize;
             mask &= mask - 1;
             let value = self.load(address + word * WORD_SIZE);
-            self.visit(value);
+            self.visit_hot(hot, value);
         }
     }
 

@@ -233,18 +233,62 @@ fn take_offered(pool: &mut Pool) -> Option<NonNull<Segment>> {
     Some(segment)
 }
 
+/// The open end of a stack: the part that pushing and popping change, so that
+/// a loop can keep it in registers.
+///
+/// # Invariants
+///
+/// 1. `start..end` are the entries of one segment of the stack, `start <= at
+///    <= end`, and those below `at` are in use; all null when there is no
+///    segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Top {
+    at: *mut Grey,
+    start: *mut Grey,
+    end: *mut Grey,
+}
+
+impl Top {
+    const NONE: Top =
+        Top { at: core::ptr::null_mut(), start: core::ptr::null_mut(), end: core::ptr::null_mut() };
+
+    /// Puts a grey object into the segment; `false` when it is full.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, grey: Grey) -> bool {
+        if self.at == self.end {
+            return false;
+        }
+        // SAFETY: invariant 1: `at` is below `end`.
+        unsafe {
+            self.at.write(grey);
+            self.at = self.at.add(1);
+        }
+        true
+    }
+
+    /// Takes the last one out of the segment.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<Grey> {
+        if self.at == self.start {
+            return None;
+        }
+        // SAFETY: invariant 1: `at` is above `start`.
+        unsafe {
+            self.at = self.at.sub(1);
+            Some(self.at.read())
+        }
+    }
+}
+
 /// One worker's stack of grey objects.
 ///
 /// # Invariants
 ///
-/// 1. `start..end` are the entries of `segment`, `start <= top <= end`, and
-///    those below `top` are in use; all null when there is no segment.
+/// 1. `top` is the open end of `segment`.
 #[derive(Debug)]
 pub(crate) struct Stack<'w> {
     shared: &'w SharedWork,
-    top: *mut Grey,
-    start: *mut Grey,
-    end: *mut Grey,
+    pub(crate) top: Top,
     segment: Option<NonNull<Segment>>,
     /// An empty segment, so that a stack swinging about a segment's end does
     /// not go to the pool each time.
@@ -253,34 +297,23 @@ pub(crate) struct Stack<'w> {
 
 impl<'w> Stack<'w> {
     pub(crate) fn new(shared: &'w SharedWork) -> Stack<'w> {
-        let null = core::ptr::null_mut();
-        Stack { shared, top: null, start: null, end: null, segment: None, spare: None }
+        Stack { shared, top: Top::NONE, segment: None, spare: None }
     }
 
-    /// Puts a grey object on the stack.
-    #[inline(always)]
+    /// Puts a grey object on the stack; notes an overflow when there is no
+    /// memory for it.
     pub(crate) fn push(&mut self, grey: Grey) {
-        if self.top == self.end && !self.grow() {
-            return;
-        }
-        // SAFETY: invariant 1: `top` is below `end`.
-        unsafe {
-            self.top.write(grey);
-            self.top = self.top.add(1);
+        if !self.top.push(grey) && self.grow() {
+            self.top.push(grey);
         }
     }
 
     /// Takes the last one off.
-    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Grey> {
-        if self.top == self.start && !self.shrink() {
-            return None;
+        if let Some(grey) = self.top.pop() {
+            return Some(grey);
         }
-        // SAFETY: invariant 1: `top` is above `start`.
-        unsafe {
-            self.top = self.top.sub(1);
-            Some(self.top.read())
-        }
+        if self.shrink() { self.top.pop() } else { None }
     }
 
     #[cold]
@@ -310,21 +343,24 @@ impl<'w> Stack<'w> {
             Some(_) => self.shared.give_free(empty),
         }
         self.enter(below);
-        self.top != self.start
+        self.top.at != self.top.start
     }
 
     fn enter(&mut self, segment: NonNull<Segment>) {
         // SAFETY: the segment is this stack's; `used` is within its entries.
         unsafe {
-            self.start = (&raw mut (*segment.as_ptr()).entries).cast();
-            self.top = self.start.add((*segment.as_ptr()).used);
-            self.end = self.start.add(SEGMENT_ENTRIES);
+            let start: *mut Grey = (&raw mut (*segment.as_ptr()).entries).cast();
+            self.top = Top {
+                at: start.add((*segment.as_ptr()).used),
+                start,
+                end: start.add(SEGMENT_ENTRIES),
+            };
         }
         self.segment = Some(segment);
     }
 
     fn len_here(&self) -> usize {
-        (self.top as usize - self.start as usize) / size_of::<Grey>()
+        (self.top.at as usize - self.top.start as usize) / size_of::<Grey>()
     }
 
     /// Hands part of the work to waiting workers.
@@ -351,11 +387,11 @@ impl<'w> Stack<'w> {
         // down; both are this stack's.
         unsafe {
             let target: *mut Grey = (&raw mut (*fresh.as_ptr()).entries).cast();
-            core::ptr::copy_nonoverlapping(self.start, target, half);
+            core::ptr::copy_nonoverlapping(self.top.start, target, half);
             (*fresh.as_ptr()).used = half;
             let rest = self.len_here() - half;
-            core::ptr::copy(self.start.add(half), self.start, rest);
-            self.top = self.start.add(rest);
+            core::ptr::copy(self.top.start.add(half), self.top.start, rest);
+            self.top.at = self.top.start.add(rest);
         }
         self.shared.offer(fresh);
     }
@@ -372,17 +408,15 @@ impl<'w> Stack<'w> {
             self.segment = unsafe { segment.as_ref() }.next;
             self.shared.offer(segment);
         }
-        let null = core::ptr::null_mut();
-        (self.top, self.start, self.end) = (null, null, null);
+        self.top = Top::NONE;
     }
 
     /// Waits for work from others; `false` when marking is complete.
     pub(crate) fn steal(&mut self) -> bool {
-        debug_assert!(self.top == self.start);
+        debug_assert!(self.top.at == self.top.start);
         if let Some(empty) = self.segment.take() {
             self.shared.give_free(empty);
-            let null = core::ptr::null_mut();
-            (self.top, self.start, self.end) = (null, null, null);
+            self.top = Top::NONE;
         }
         match self.shared.wait() {
             Some(segment) => {
