@@ -365,6 +365,28 @@ fn an_argument_keeps_what_it_refers_to_and_stopping_lets_it_go() {
     assert_eq!(m.run_cleanups(usize::MAX), 0);
 }
 
+/// An argument is any word: what names no object is passed over.
+#[test]
+fn arguments_that_name_no_object_do_no_harm() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let object = make(&m, 256);
+    m.push_root(object);
+    let dead: Vec<_> = (0..300).map(|_| make(&m, 1024)).collect();
+    gc(&m);
+    for &dead in &dead {
+        assert!(!is_allocated(&heap, dead));
+        m.add_cleanup_with(object.as_ptr(), dead.as_ptr(), |_, _| ()).expect("added");
+    }
+    for _ in 0..3 {
+        gc(&m);
+        assert!(dead.iter().all(|&dead| !is_allocated(&heap, dead)));
+    }
+    m.truncate_roots(0);
+    gc(&m);
+    assert_eq!(m.run_cleanups(usize::MAX), 300);
+}
+
 #[test]
 fn a_slow_finalizer_delays_no_cleanup() {
     let heap = threaded();

@@ -588,6 +588,55 @@ fn references_survive_an_overflow_of_the_mark_stack() {
 }
 
 #[test]
+fn several_marking_threads_decide_as_one_does() {
+    const TREES: u64 = 40;
+    let heap = support::heap_with(Config { workers: 3, background: false, ..support::manual() });
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    fn tree(m: &Mutator, nodes: &Nodes, depth: u32) -> NonNull<u8> {
+        let node = nodes.make(m, u64::from(depth));
+        if depth > 0 {
+            refer(m, node, 0, tree(m, nodes, depth - 1));
+            refer(m, node, 1, tree(m, nodes, depth - 1));
+        }
+        node
+    }
+    fn count(node: NonNull<u8>) -> u64 {
+        match value(node) {
+            0 => 1,
+            _ => 1 + count(referent(node, 0)) + count(referent(node, 1)),
+        }
+    }
+    let log = Log::default();
+    for number in 0..TREES {
+        // A finalizable object above a tree, and one within it that must wait.
+        let (top, tree) = (nodes.make(&m, number), tree(&m, &nodes, 8));
+        refer(&m, top, 0, tree);
+        m.set_finalizer(referent(tree, 1), log_value(&log)).expect("set");
+        let counts = log.clone();
+        m.set_finalizer(top, move |_, top| {
+            counts.lock().expect("no panic").push(1000 + count(referent(top, 0)));
+        })
+        .expect("set");
+        if number % 2 == 0 {
+            m.push_root(top);
+        }
+    }
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(entries(&log), [1511; TREES as usize / 2], "the dead tops, their trees whole");
+    gc(&m);
+    m.run_finalizers(usize::MAX);
+    assert_eq!(entries(&log)[TREES as usize / 2..], [7; TREES as usize / 2]);
+    m.truncate_roots(0);
+    for _ in 0..2 {
+        gc(&m);
+        m.run_finalizers(usize::MAX);
+    }
+    assert_eq!(entries(&log).len() as u64, 2 * TREES);
+}
+
+#[test]
 fn an_object_with_a_trace_function_keeps_what_it_traces() {
     unsafe fn trace(object: *mut u8, _bytes: usize, tracer: &mut mallocgc::layout::Tracer<'_>) {
         // The reference is stored upside down, as only the function knows.

@@ -302,7 +302,17 @@ impl<'c> Marking<'c> {
         while work.take_overflow() {
             report.overflows += 1;
             marker.rescan();
-            finalize::visit_roots_again(self.space, &mut marker);
+        }
+        if finalize::push_finalizable(self.space, &mut marker) {
+            work.resume(self.helpers + 1);
+            let more = self.drain(&mut marker);
+            total.objects += more.objects;
+            total.bytes += more.bytes;
+            while work.take_overflow() {
+                report.overflows += 1;
+                marker.rescan();
+                finalize::scan_finalizable(self.space, &mut marker);
+            }
         }
         let marked = os::now_nanos();
         report.mark_nanos = marked - rooted;
@@ -347,7 +357,7 @@ impl<'c> Marking<'c> {
             }
         });
         // The last phases run on this thread alone.
-        work.begin_single();
+        work.resume(1);
         Marked { objects: objects.load(Relaxed), bytes: bytes.load(Relaxed) }
     }
 }

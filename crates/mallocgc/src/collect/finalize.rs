@@ -7,6 +7,10 @@
 //! run in the order of dependency, one cycle for each. And an object that
 //! refers to itself, over however many others, is always reachable.
 //!
+//! This comes after what the other roots reach is marked. What those reach
+//! has its references marked already, so that living objects with finalizers
+//! cost no second visit.
+//!
 //! Not here: the records (`heap::special`), who runs them (`raw::runner`).
 
 use crate::collect::mark::Marker;
@@ -14,19 +18,30 @@ use crate::heap::space::Space;
 use crate::heap::span::Span;
 use crate::heap::special::{Decided, Judge};
 
-/// Visits what finalizers and cleanups keep alive.
+/// Visits the objects of queued finalizers and the arguments of cleanups.
 pub(crate) fn visit_roots<const SHARED: bool>(space: &Space, marker: &mut Marker<'_, SHARED>) {
-    space.specials.for_each_root(|object| marker.visit(object.as_usize()));
-    space.specials.for_each_finalizable(space, |span, cell| marker.push_unmarked(span, cell));
+    // Arguments come from safe functions and may be anything.
+    space.specials.for_each_root(|word| marker.visit_ambiguous(word.as_usize()));
 }
 
-/// After the mark stack overflowed: visits again what was pushed unmarked and
-/// therefore is not found by its mark.
-#[cold]
-pub(crate) fn visit_roots_again<const SHARED: bool>(
+/// What the roots reach is marked: makes grey what is not and has a
+/// finalizer. Whether there was any.
+pub(crate) fn push_finalizable<const SHARED: bool>(
     space: &Space,
     marker: &mut Marker<'_, SHARED>,
-) {
+) -> bool {
+    let mut any = false;
+    space.specials.for_each_finalizable(space, |span, cell| {
+        marker.push_unmarked(span, cell);
+        any = true;
+    });
+    any
+}
+
+/// After the mark stack overflowed: scans again what was pushed unmarked and
+/// therefore is not found by its mark.
+#[cold]
+pub(crate) fn scan_finalizable<const SHARED: bool>(space: &Space, marker: &mut Marker<'_, SHARED>) {
     space.specials.for_each_finalizable(space, |span, cell| marker.scan_unmarked(span, cell));
 }
 

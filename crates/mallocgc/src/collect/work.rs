@@ -123,10 +123,11 @@ impl SharedWork {
         self.overflowed.store(0, Relaxed);
     }
 
-    /// From here on one worker finishes what is left.
-    pub(crate) fn begin_single(&self) {
+    /// Goes on with another number of workers; nothing is grey.
+    pub(crate) fn resume(&self, workers: usize) {
         let mut pool = self.pool.lock();
-        pool.workers = 1;
+        debug_assert!(pool.offered.is_none());
+        pool.workers = workers;
         pool.idle = 0;
         self.hungry.store(0, Relaxed);
     }

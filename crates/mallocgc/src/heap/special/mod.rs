@@ -411,8 +411,8 @@ impl Specials {
 
     // --- for the collector -----------------------------------------------
 
-    /// Calls `visit` with each cell whose object has a finalizer and may
-    /// refer to others. No lock is held meanwhile, so that `visit` may call
+    /// Calls `visit` with each unmarked cell whose object has a finalizer and
+    /// may refer to others. No lock is held meanwhile, so that `visit` may call
     /// trace functions: the world is stopped.
     pub(crate) fn for_each_finalizable(&self, space: &Space, mut visit: impl FnMut(&Span, usize)) {
         for stripe in &self.stripes {
@@ -420,8 +420,11 @@ impl Specials {
             while let Some(table) = at {
                 let span = space.span(table.span());
                 if table.finalizable() != 0 && space.class_info(span.class()).scan != Scan::None {
-                    for word in 0..table.words() {
-                        for_each_bit(word, table.finalizer_word(word), |cell| visit(span, cell));
+                    for (word, mark) in space.mark_bits(span).iter().enumerate() {
+                        // Relaxed: `visit` may mark more; those are visited
+                        // once too often.
+                        let unmarked = table.finalizer_word(word) & !mark.load(Relaxed);
+                        for_each_bit(word, unmarked, |cell| visit(span, cell));
                     }
                 }
                 at = table.next();
