@@ -949,3 +949,59 @@ fn a_function_with_a_word_of_data_runs() {
     m.run_finalizers(usize::MAX);
     assert_eq!(SUM.load(SeqCst), 60);
 }
+
+/// Every system call of the first registrations fails in turn: each failure is
+/// an error value, nothing is registered by halves, and the next try succeeds.
+#[test]
+fn without_memory_or_thread_registrations_fail_as_values() {
+    use mallocgc::os::fault;
+    use mallocgc::raw::{CleanupError, WeakError};
+    let mut refused = 0;
+    for n in 1.. {
+        let heap = threaded();
+        let mut m = heap.attach().expect("a mutator");
+        let nodes = Nodes::new(&heap);
+        let (a, b, c) = (nodes.make(&m, 1), nodes.make(&m, 2), nodes.make(&m, 3));
+        let ran = Arc::new(AtomicUsize::new(0));
+        let count = |ran: &Arc<AtomicUsize>| {
+            let ran = ran.clone();
+            move || {
+                ran.fetch_add(1, SeqCst);
+            }
+        };
+        let (first, second) = (count(&ran), count(&ran));
+        let guard = fault::fail_nth(n);
+        let finalizer = m.set_finalizer(a, move |_, _| first());
+        let cleanup = m.add_cleanup(b.as_ptr(), move |_| second());
+        let weak = m.weak(c);
+        let failed = guard.failed();
+        drop(guard);
+        let errors = [finalizer.is_err(), cleanup.is_err(), weak.is_err()];
+        let count_errors = errors.iter().filter(|&&error| error).count() as u64;
+        assert!(count_errors <= failed, "call {n}");
+        if let Err(error) = finalizer {
+            use FinalizerError::{NoThread, OutOfMemory};
+            assert!(matches!(error, OutOfMemory(_) | NoThread(_)), "{error}");
+            let again = count(&ran);
+            m.set_finalizer(a, move |_, _| again()).expect("the next try");
+        }
+        if let Err(error) = cleanup {
+            use CleanupError::{NoThread, OutOfMemory};
+            assert!(matches!(error, OutOfMemory(_) | NoThread(_)), "{error}");
+            let again = count(&ran);
+            m.add_cleanup(b.as_ptr(), move |_| again()).expect("the next try");
+        }
+        let (weak, _) = weak.unwrap_or_else(|error| {
+            assert!(matches!(error, WeakError::OutOfMemory(_)), "{error}");
+            m.weak(c).expect("the next try")
+        });
+        refused += count_errors;
+        gc(&m);
+        assert!(m.wait_finalizers(LONG) && m.wait_cleanups(LONG));
+        assert_eq!((ran.load(SeqCst), weak.get(&m)), (2, None), "call {n}");
+        if failed == 0 {
+            break;
+        }
+    }
+    assert!(refused >= 3, "two threads and the memory of records: {refused}");
+}
