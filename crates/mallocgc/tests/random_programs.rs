@@ -70,6 +70,21 @@ fn a_random_program_is_marked_by_several_workers() {
 }
 
 #[test]
+fn a_random_program_knows_when_finalizers_cleanups_and_weak_handles_act() {
+    for seed in seeds(500..508) {
+        for workers in [1, 2] {
+            let config = Config { background: false, workers, ..support::manual() };
+            let settings = scaled(Settings { specials: true, ..Settings::default() });
+            let heap = support::heap_with(config);
+            Machine::new(&heap, format!("seed {seed}"), Dice::Seed(seed), settings).run();
+            let counts = heap.special_counts();
+            assert_ne!(counts.finalizers.executed, 0, "{counts:?}");
+            assert_ne!(counts.cleanups.executed, 0, "{counts:?}");
+        }
+    }
+}
+
+#[test]
 fn bytes_of_a_fuzzer_are_a_program() {
     let heap = support::heap();
     let mut state = 1u64;

@@ -10,6 +10,10 @@
 //!   reference and word by word; and, when the machine is alone on its heap, what
 //!   they do not reach is gone, to the last object.
 //!
+//! A machine that is alone on a heap without automatic collection and background
+//! threads can also set finalizers, cleanups and weak handles, and knows at which
+//! collection each must act.
+//!
 //! Words that hold no reference hold the addresses of other objects in some
 //! objects, so that a collector that reads too much keeps too much.
 //!
@@ -19,9 +23,9 @@
 use super::memory::{Object, byte, inside, number, object, set_byte, set_word, unlink, word};
 use mallocgc::base::Address;
 use mallocgc::layout::{ProgramBuilder, Tracer, TypeLayout};
-use mallocgc::raw::{AllocFlags, Force, Heap, Layout, Mutator, Root};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use mallocgc::raw::{AllocFlags, Force, Heap, Layout, Mutator, Root, Weak};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 /// Where decisions come from.
 pub(crate) enum Dice<'b> {
@@ -74,6 +78,9 @@ pub(crate) struct Settings {
     pub(crate) most_objects: usize,
     /// Whether nobody else uses the heap, so that absence can be checked.
     pub(crate) alone: bool,
+    /// Whether objects get finalizers, cleanups and weak handles. Nothing but the
+    /// machine may collect or run them.
+    pub(crate) specials: bool,
     /// Largest object, in bytes.
     pub(crate) largest: usize,
     /// Forced collections: one in this many operations.
@@ -86,6 +93,7 @@ impl Default for Settings {
             steps: 4000,
             most_objects: 1500,
             alone: true,
+            specials: false,
             largest: 300 << 10,
             collect_one_in: 60,
         }
@@ -191,6 +199,10 @@ enum Op {
     Export,
     Import,
     DropExport,
+    SetFinalizer,
+    ClearFinalizer,
+    AddCleanup,
+    AddWeak,
 }
 
 /// One random program and its model.
@@ -207,6 +219,13 @@ pub(crate) struct Machine<'a> {
     /// Nodes that have not been lost at a boundary.
     usable: Vec<usize>,
     stack: Vec<Edge>,
+    /// Nodes lost that were not yet seen gone; with specials only.
+    lingering: Vec<usize>,
+    finalizable: BTreeSet<usize>,
+    cleanups: Vec<usize>,
+    weak: Vec<(Weak, Edge)>,
+    /// Nodes whose finalizers and cleanups were called, in two lists.
+    called: Arc<Mutex<[Vec<usize>; 2]>>,
     step: usize,
     log: VecDeque<String>,
 }
@@ -240,6 +259,11 @@ impl<'a> Machine<'a> {
             nodes: Vec::new(),
             usable: Vec::new(),
             stack: Vec::new(),
+            lingering: Vec::new(),
+            finalizable: BTreeSet::new(),
+            cleanups: Vec::new(),
+            weak: Vec::new(),
+            called: Arc::default(),
             step: 0,
             log: VecDeque::new(),
         };
@@ -269,6 +293,14 @@ impl<'a> Machine<'a> {
         self.drop_roots();
         self.collect(Force::NowAndSweep);
         assert!(self.usable.is_empty());
+        // A chain of finalizers takes a cycle for each; cycles of them stay, and
+        // are cut here.
+        for index in std::mem::take(&mut self.finalizable) {
+            let place = object(self.nodes[index].address);
+            assert_eq!(self.mutator.clear_finalizer(place), Ok(true));
+        }
+        self.collect(Force::NowAndSweep);
+        assert!(self.lingering.is_empty() && self.cleanups.is_empty());
     }
 
     fn note(&mut self, text: String) {
@@ -285,6 +317,14 @@ impl<'a> Machine<'a> {
                 1 => Force::Now,
                 _ => Force::NowAndSweep,
             });
+        }
+        if self.settings.specials && self.dice.one_in(8) {
+            return match self.dice.below(8) {
+                0..3 => Op::SetFinalizer,
+                3 => Op::ClearFinalizer,
+                4..6 => Op::AddCleanup,
+                _ => Op::AddWeak,
+            };
         }
         match self.dice.below(100) {
             0..40 => Op::Alloc,
@@ -375,6 +415,22 @@ impl<'a> Machine<'a> {
             }
             Op::Export => self.export(),
             Op::Import => self.import(),
+            Op::SetFinalizer => self.set_finalizer(),
+            Op::ClearFinalizer => {
+                if let Some(node) = self.pick_own_cell() {
+                    let set = self.finalizable.remove(&node);
+                    let place = object(self.nodes[node].address);
+                    assert_eq!(self.mutator.clear_finalizer(place), Ok(set));
+                }
+            }
+            Op::AddCleanup => self.add_cleanup(),
+            Op::AddWeak => {
+                if let (Some(edge), true) = (self.pick_edge(), self.weak.len() < 200) {
+                    let (weak, _) = self.mutator.weak(self.place(edge)).expect("a weak handle");
+                    assert_eq!(weak.get(&self.mutator), Some(self.place(edge)));
+                    self.weak.push((weak, edge));
+                }
+            }
             Op::DropExport => {
                 if let Some(exchange) = self.exchange {
                     let mut offers = exchange.lock().unwrap();
@@ -693,13 +749,92 @@ impl<'a> Machine<'a> {
         drop(offers);
     }
 
+    // --- specials ------------------------------------------------------------
+
+    /// A usable object that shares its cell with nobody.
+    fn pick_own_cell(&mut self) -> Option<usize> {
+        self.pick().filter(|&index| !self.nodes[index].tiny)
+    }
+
+    fn set_finalizer(&mut self) {
+        let Some(node) = self.pick_own_cell() else { return };
+        let address = self.nodes[node].address;
+        let called = self.called.clone();
+        let set = self.mutator.set_finalizer(object(address), move |_, object| {
+            // Another number would be missed.
+            let right = number(object) == address;
+            called.lock().unwrap()[0].push(if right { node } else { usize::MAX });
+        });
+        assert_eq!(set.is_ok(), self.finalizable.insert(node), "one finalizer an object");
+    }
+
+    fn add_cleanup(&mut self) {
+        let Some(node) = self.pick_own_cell() else { return };
+        let place = self.nodes[node].address;
+        let called = self.called.clone();
+        let note = move |_: &mut Mutator| called.lock().unwrap()[1].push(node);
+        self.mutator.add_cleanup(object(place).as_ptr(), note).expect("a cleanup");
+        self.cleanups.push(node);
+    }
+
+    /// What a collection marks: what roots reach, and what finalizable objects
+    /// refer to, themselves not.
+    fn marked(&self) -> Vec<bool> {
+        let held = self.finalizable.iter().flat_map(|&index| self.nodes[index].edges.values());
+        self.reached_from(self.roots().chain(held.map(|edge| edge.to)).collect())
+    }
+
+    /// After a collection of a machine with specials: `marked` was marked.
+    fn check_specials(&mut self, marked: &[bool]) {
+        let queued: Vec<usize> =
+            self.finalizable.iter().copied().filter(|&index| !marked[index]).collect();
+        let lives = |index: usize| marked[index] || self.finalizable.contains(&index);
+        let lingering = std::mem::take(&mut self.lingering);
+        let (kept, gone): (Vec<usize>, Vec<usize>) =
+            lingering.into_iter().partition(|&index| lives(index));
+        kept.iter().for_each(|&index| self.check(index));
+        let gone = self.check_gone(gone, &kept);
+        self.lingering = kept;
+        // Finalizers run once, those of this cycle and no others.
+        self.mutator.run_finalizers(usize::MAX);
+        let mut called = std::mem::take(&mut self.called.lock().unwrap()[0]);
+        called.sort_unstable();
+        assert_eq!(called, queued, "finalizers called, and due");
+        queued.iter().for_each(|index| assert!(self.finalizable.remove(index)));
+        // Cleanups run when their object is gone, as often as they were added.
+        self.mutator.run_cleanups(usize::MAX);
+        let mut called = std::mem::take(&mut self.called.lock().unwrap()[1]);
+        called.sort_unstable();
+        let (mut due, waiting): (Vec<usize>, Vec<usize>) =
+            self.cleanups.iter().partition(|index| gone.contains(index));
+        due.sort_unstable();
+        assert_eq!(called, due, "cleanups called, and due");
+        self.cleanups = waiting;
+        let usable: HashSet<usize> = self.usable.iter().copied().collect();
+        for (weak, edge) in std::mem::take(&mut self.weak) {
+            let found = weak.get(&self.mutator);
+            if usable.contains(&edge.to) {
+                assert_eq!(found, Some(self.place(edge)), "a weak handle to what lives");
+                self.weak.push((weak, edge));
+            } else if gone.contains(&edge.to) {
+                assert_eq!(found, None, "a weak handle to what is gone");
+            }
+        }
+    }
+
     // --- the model against the heap ------------------------------------------
 
     /// Which nodes roots reach.
     fn reachable(&self) -> Vec<bool> {
+        self.reached_from(self.roots().collect())
+    }
+
+    fn roots(&self) -> impl Iterator<Item = usize> {
+        self.stack.iter().chain(self.handles.iter().map(|(_, edge)| edge)).map(|edge| edge.to)
+    }
+
+    fn reached_from(&self, mut waiting: Vec<usize>) -> Vec<bool> {
         let mut seen = vec![false; self.nodes.len()];
-        let roots = self.stack.iter().chain(self.handles.iter().map(|(_, edge)| edge));
-        let mut waiting: Vec<usize> = roots.map(|edge| edge.to).collect();
         while let Some(index) = waiting.pop() {
             if !std::mem::replace(&mut seen[index], true) {
                 waiting.extend(self.nodes[index].edges.values().map(|edge| edge.to));
@@ -711,13 +846,18 @@ impl<'a> Machine<'a> {
     /// At a boundary everything else may vanish; returns what did.
     fn lose_unreachable(&mut self) -> Vec<usize> {
         let reachable = self.reachable();
-        let (kept, lost) = self.usable.iter().partition(|&&index| reachable[index]);
+        let (kept, lost): (_, Vec<usize>) =
+            self.usable.iter().partition(|&&index| reachable[index]);
         self.usable = kept;
+        if self.settings.specials {
+            self.lingering.extend(&lost);
+        }
         lost
     }
 
     fn collect(&mut self, force: Force) {
         let lost = self.lose_unreachable();
+        let marked = if self.settings.specials { self.marked() } else { Vec::new() };
         self.mutator.gc(force).expect("every thread comes to a boundary");
         for at in 0..self.usable.len() {
             self.check(self.usable[at]);
@@ -725,17 +865,29 @@ impl<'a> Machine<'a> {
         if force == Force::IfNeeded || !self.settings.alone {
             return;
         }
+        if self.settings.specials {
+            self.check_specials(&marked);
+        } else {
+            self.check_gone(lost, &[]);
+        }
+    }
+
+    /// Checks that the heap does not know these nodes any more; returns those it
+    /// must not know. `kept` are nodes that live without being usable.
+    fn check_gone(&mut self, lost: Vec<usize>, kept: &[usize]) -> HashSet<usize> {
         // A tiny block lives as long as any object in it.
-        let blocks: std::collections::HashSet<usize> =
-            self.usable.iter().map(|&index| self.nodes[index].address & !15).collect();
+        let living = self.usable.iter().chain(kept);
+        let blocks: HashSet<usize> = living.map(|&index| self.nodes[index].address & !15).collect();
+        let mut gone = HashSet::new();
         for index in lost {
             let node = &self.nodes[index];
-            if node.tiny && blocks.contains(&(node.address & !15)) {
-                continue;
+            if !node.tiny || !blocks.contains(&(node.address & !15)) {
+                let found = self.heap.find_object(Address::new(node.address));
+                assert_eq!(found, None, "an unreachable object of {} bytes is kept", node.bytes);
+                gone.insert(index);
             }
-            let found = self.heap.find_object(Address::new(node.address));
-            assert_eq!(found, None, "an unreachable object of {} bytes is kept", node.bytes);
         }
+        gone
     }
 
     /// Compares an object with its model.
