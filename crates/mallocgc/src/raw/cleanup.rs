@@ -125,6 +125,25 @@ impl Mutator {
     /// # Errors
     ///
     /// [`CleanupError`]; nothing has been added then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    /// use std::time::Duration;
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mut mutator = heap.attach()?;
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let (sender, gone) = std::sync::mpsc::channel();
+    /// mutator.add_cleanup(object.as_ptr(), move |_| sender.send("gone").unwrap())?;
+    /// let stopped = mutator.add_cleanup(object.as_ptr(), |_| unreachable!())?;
+    /// assert!(stopped.stop(&heap));
+    /// mutator.gc(Force::Now)?;
+    /// assert!(mutator.wait_cleanups(Duration::from_secs(60)));
+    /// assert_eq!(gone.recv()?, "gone");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_cleanup(
         &self,
         object: *mut u8,

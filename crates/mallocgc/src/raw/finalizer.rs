@@ -245,6 +245,24 @@ impl Mutator {
     /// # Errors
     ///
     /// [`FinalizerError`]; nothing has been set then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    /// use std::time::Duration;
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mut mutator = heap.attach()?;
+    /// let file = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let (sender, closed) = std::sync::mpsc::channel();
+    /// mutator.set_finalizer(file, move |_, _file| sender.send("closed").unwrap())?;
+    /// // No root holds it: this is its end.
+    /// mutator.gc(Force::Now)?;
+    /// assert!(mutator.wait_finalizers(Duration::from_secs(60)));
+    /// assert_eq!(closed.recv()?, "closed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn set_finalizer(
         &self,

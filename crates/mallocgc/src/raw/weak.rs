@@ -164,6 +164,24 @@ impl Mutator {
     /// # Errors
     ///
     /// [`WeakError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let (weak, _) = mutator.weak(object)?;
+    /// mutator.push_root(object);
+    /// mutator.gc(Force::Now)?;
+    /// assert_eq!(weak.get(&mutator), Some(object));
+    /// mutator.truncate_roots(0);
+    /// mutator.gc(Force::Now)?;
+    /// assert_eq!(weak.get(&mutator), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn weak(&self, object: NonNull<u8>) -> Result<(Weak, Placement), WeakError> {
         if callback::is_inside() {
             return Err(WeakError::Reentrant);
