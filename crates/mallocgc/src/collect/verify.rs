@@ -24,6 +24,7 @@ use crate::heap::space::Space;
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::Scan;
 use crate::layout::{LayoutId, Tracer};
+use crate::os::sanitizer;
 use crate::world::roots::{RootSink, Roots};
 use crate::world::stop::Stopped;
 
@@ -355,7 +356,11 @@ impl Verifier<'_> {
         let cell: Option<Found> = space.find_cell(value);
         let allocated = cell.filter(|it| space.is_allocated(space.span(it.span), it.index));
         let Some(found) = allocated else {
-            let free_cell = cell.map(|it| (it.cell, load(it.cell)));
+            let free_cell = cell.map(|it| {
+                // Dead cells may be poisoned; this one is the last to be read.
+                sanitizer::unpoison(it.cell, WORD_SIZE);
+                (it.cell, load(it.cell))
+            });
             return Err(Fault::PointerToFree { object, offset, cell_bytes, value, free_cell });
         };
         if self.phase == Phase::Marked && !is_set(space, space.span(found.span), found.index) {

@@ -396,6 +396,7 @@ fn a_handle_that_is_set_keeps_the_other_object() {
 }
 
 #[test]
+#[cfg_attr(mallocgc_asan, ignore = "reads dead cells")]
 fn dead_cells_are_overwritten_when_asked() {
     let config = Config { clobber: support::CLOBBER, ..support::manual() };
     let heap = support::heap_with(config);

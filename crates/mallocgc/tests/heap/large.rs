@@ -100,6 +100,7 @@ fn reused_pages_are_zeroed() {
 }
 
 #[test]
+#[cfg_attr(mallocgc_asan, ignore = "the sanitizer writes about every byte")]
 fn a_gigabyte_of_fresh_memory_delays_nobody() {
     let heap = support::heap();
     let (ready, go) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
