@@ -214,23 +214,6 @@ fn a_cell_is_zeroed_to_its_end() {
 }
 
 #[test]
-fn memory_never_touched_is_not_cleared() {
-    // 384 MiB of zeroed objects of fresh memory cost next to no pages. Other
-    // tests of the process may take some meanwhile.
-    let heap = support::heap();
-    let m = heap.attach().unwrap();
-    let before = mallocgc::os::resident_bytes();
-    for _ in 0..4 {
-        m.mallocgc(64 << 20, Layout::NOSCAN, AllocFlags::NONE).unwrap();
-    }
-    for _ in 0..128 << 10 {
-        m.mallocgc(1024, Layout::NOSCAN, AllocFlags::NONE).unwrap();
-    }
-    let grown = mallocgc::os::resident_bytes().saturating_sub(before);
-    assert!(grown < 160 << 20, "{grown} bytes became resident");
-}
-
-#[test]
 fn unzeroed_memory_is_for_pointer_free_objects() {
     let heap = support::heap();
     let m = heap.attach().unwrap();

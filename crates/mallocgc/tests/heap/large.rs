@@ -108,14 +108,19 @@ fn a_gigabyte_of_fresh_memory_delays_nobody() {
         scope.spawn(|| {
             let mut m = heap.attach().unwrap();
             m.blocking(|| ready.wait());
-            let begin = Instant::now();
-            let object = m.mallocgc(1 << 30, Layout::NOSCAN, AllocFlags::NONE).unwrap();
-            let taken = begin.elapsed();
-            m.push_root(object);
+            // The best of a few: processors are shared with other tests.
+            let best = (0..6)
+                .map(|_| {
+                    let begin = Instant::now();
+                    let object = m.mallocgc(1 << 30, Layout::NOSCAN, AllocFlags::NONE).unwrap();
+                    assert_eq!(find(&heap, object).unwrap().bytes, 1 << 30);
+                    begin.elapsed()
+                })
+                .min()
+                .expect("six times");
             m.blocking(|| go.wait());
-            // Clearing it would take more than 50 ms; processors are shared.
-            assert!(taken < Duration::from_millis(40), "{taken:?}");
-            assert_eq!(find(&heap, object).unwrap().bytes, 1 << 30);
+            // Clearing it would take more than 50 ms.
+            assert!(best < Duration::from_millis(20), "{best:?}");
         });
         ready.wait();
         heap.gc(Force::Now).unwrap();
