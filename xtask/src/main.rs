@@ -1,5 +1,6 @@
 //! Generators and checks of the workspace: `cargo xtask <command>`.
 
+mod fast_path;
 mod size_classes;
 mod tidy;
 
@@ -25,6 +26,8 @@ enum Command {
     },
     /// Checks the project's own rules: layers, headers, allocation, unsafe.
     Tidy,
+    /// Counts the instructions of an allocation under callgrind; fails above 25.
+    FastPath,
 }
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Command::SizeClasses { check: false } => write_size_classes(&root),
         Command::SizeClasses { check: true } => check_size_classes(&root),
         Command::Tidy => check_tidy(&root),
+        Command::FastPath => fast_path::run(&root),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

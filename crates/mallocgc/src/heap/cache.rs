@@ -14,10 +14,10 @@
 //! collector flushes it while that thread is stopped. Cursors are relaxed
 //! atomics because `find_object` and statistics read them from any thread.
 
+use crate::base::Address;
 use crate::base::random::Random;
 use crate::base::size_class::{SIZE_CLASSES, TINY_SIZE};
 use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Release};
-use crate::base::{Address, address::round_up};
 use crate::heap::central::Popped;
 use crate::heap::error::AllocError;
 use crate::heap::space::Space;
@@ -83,6 +83,42 @@ impl Cursor {
     }
 }
 
+/// The cursors of a cache, by span class. A mutator keeps them at hand: its
+/// fast path needs nothing else of the cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursors(NonNull<Cursor>);
+
+impl Cursors {
+    /// The cursor of a class.
+    ///
+    /// # Safety
+    ///
+    /// The cache is alive.
+    #[inline(always)]
+    unsafe fn get<'c>(self, class: SpanClassId) -> &'c Cursor {
+        // SAFETY: `Cache`, invariant 1; an id is a `u16`.
+        unsafe { self.0.add(class.index()).as_ref() }
+    }
+
+    /// The next cell of the open chunk.
+    ///
+    /// # Safety
+    ///
+    /// The cache is alive, and this is its mutator's thread.
+    #[inline(always)]
+    pub(crate) unsafe fn bump(self, class: SpanClassId) -> Option<Address> {
+        // SAFETY: passed on.
+        let cursor = unsafe { self.get(class) };
+        // Relaxed: only this thread writes cursors.
+        let at = cursor.next.load(Relaxed);
+        if at == cursor.limit.load(Relaxed) {
+            return None;
+        }
+        cursor.next.store(at + cursor.cell_bytes.load(Relaxed) as usize, Relaxed);
+        Some(Address::new(at))
+    }
+}
+
 /// A cell from the slow path, and what else the caller must see to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handout {
@@ -102,12 +138,13 @@ pub(crate) struct Handout {
 ///    class is cleared ahead, zero.
 #[derive(Debug)]
 pub struct Cache {
-    cursors: NonNull<Cursor>,
+    cursors: Cursors,
     _memory: Reservation,
     /// First class of the list of used cursors, plus one.
     listed: AtomicU32,
+    /// The rest of the block for tiny objects: from here to there.
     tiny_next: Cell<usize>,
-    tiny_left: Cell<usize>,
+    tiny_end: Cell<usize>,
     /// Tiny objects that shared a block: the hit path only counts.
     tiny_hits: AtomicU64,
     /// Cells of opened chunks, by size class, less what flushes returned.
@@ -159,12 +196,13 @@ impl Cache {
         let memory = Reservation::reserve(bytes, 4096)?;
         memory.commit(0, bytes)?;
         let cursors = NonNull::new(memory.base().as_ptr()).expect("a mapping is not at zero");
+        let cursors = Cursors(cursors);
         Ok(Cache {
             cursors,
             _memory: memory,
             listed: AtomicU32::new(0),
             tiny_next: Cell::new(0),
-            tiny_left: Cell::new(0),
+            tiny_end: Cell::new(0),
             tiny_hits: AtomicU64::new(0),
             taken: [const { AtomicU64::new(0) }; SIZE_CLASSES],
             taken_large_bytes: AtomicU64::new(0),
@@ -186,21 +224,20 @@ impl Cache {
 
     #[inline(always)]
     fn cursor(&self, class: SpanClassId) -> &Cursor {
-        // SAFETY: invariant 1; an id is a `u16`.
-        unsafe { self.cursors.add(class.index()).as_ref() }
+        // SAFETY: invariant 1.
+        unsafe { self.cursors.get(class) }
     }
 
     /// The next cell of the open chunk.
     #[inline(always)]
-    pub(crate) fn bump(&self, class: SpanClassId) -> Option<Address> {
-        let cursor = self.cursor(class);
-        // Relaxed: only this thread writes cursors.
-        let at = cursor.next.load(Relaxed);
-        if at == cursor.limit.load(Relaxed) {
-            return None;
-        }
-        cursor.next.store(at + cursor.cell_bytes.load(Relaxed) as usize, Relaxed);
-        Some(Address::new(at))
+    fn bump(&self, class: SpanClassId) -> Option<Address> {
+        // SAFETY: invariant 1.
+        unsafe { self.cursors.bump(class) }
+    }
+
+    /// The cursors, for as long as the cache is.
+    pub(crate) fn cursors(&self) -> Cursors {
+        self.cursors
     }
 
     /// Whether the span the last cell came from may hold old bytes.
@@ -213,18 +250,14 @@ impl Cache {
     /// the size, if what is left suffices.
     #[inline(always)]
     pub(crate) fn tiny(&self, bytes: usize) -> Option<Address> {
-        let left = self.tiny_left.get();
-        if bytes > left {
+        // All bits from the alignment up: rounding down is an AND with them.
+        let aligned = !(tiny_align(bytes) - 1);
+        let at = self.tiny_next.get().wrapping_sub(aligned).wrapping_sub(1) & aligned;
+        let end = at + bytes;
+        if end > self.tiny_end.get() {
             return None;
         }
-        let from = self.tiny_next.get();
-        let at = round_up(from, tiny_align(bytes));
-        let used = bytes + (at - from);
-        if used > left {
-            return None;
-        }
-        self.tiny_next.set(at + bytes);
-        self.tiny_left.set(left - used);
+        self.tiny_next.set(end);
         // Relaxed: a count, written by this thread only.
         self.tiny_hits.store(self.tiny_hits.load(Relaxed) + 1, Relaxed);
         Some(Address::new(at))
@@ -234,10 +267,9 @@ impl Cache {
     /// has `bytes`: only if it leaves more room than the current one.
     #[inline]
     pub(crate) fn offer_tiny_block(&self, block: Address, bytes: usize) {
-        let left = TINY_SIZE - bytes;
-        if left > self.tiny_left.get() {
+        if TINY_SIZE - bytes > self.tiny_end.get() - self.tiny_next.get() {
             self.tiny_next.set(block.as_usize() + bytes);
-            self.tiny_left.set(left);
+            self.tiny_end.set(block.as_usize() + TINY_SIZE);
         }
     }
 
@@ -408,7 +440,8 @@ impl Cache {
     /// Gives every span back and drops the tiny block. Called by the owner at
     /// a boundary, or by the collector while the owner is stopped.
     pub(crate) fn flush(&self, space: &Space) {
-        self.tiny_left.set(0);
+        self.tiny_next.set(0);
+        self.tiny_end.set(0);
         let mut at = self.listed.swap(0, Relaxed);
         while at != 0 {
             let cursor = self.cursor(SpanClassId::new((at - 1) as u16));
@@ -449,19 +482,11 @@ impl Cache {
     }
 }
 
-/// Alignment of a tiny object: the largest power of two up to 8 that divides
-/// its size.
+/// Alignment of a tiny object: the largest power of two that divides its size,
+/// which is below 16.
 #[inline(always)]
 const fn tiny_align(bytes: usize) -> usize {
-    if bytes & 7 == 0 {
-        8
-    } else if bytes & 3 == 0 {
-        4
-    } else if bytes & 1 == 0 {
-        2
-    } else {
-        1
-    }
+    bytes & bytes.wrapping_neg()
 }
 
 /// Adds to a count that only this thread writes.
@@ -509,8 +534,8 @@ mod tests {
 
     #[test]
     fn tiny_alignment_follows_the_size() {
-        let expected = [8, 1, 2, 1, 4, 1, 2, 1, 8, 1, 2, 1, 4, 1, 2, 1];
-        for (bytes, align) in expected.into_iter().enumerate() {
+        let expected = [1, 2, 1, 4, 1, 2, 1, 8, 1, 2, 1, 4, 1, 2, 1];
+        for (bytes, align) in (1..).zip(expected) {
             assert_eq!(tiny_align(bytes), align, "{bytes} bytes");
         }
     }

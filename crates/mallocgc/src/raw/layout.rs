@@ -29,6 +29,11 @@ impl Layout {
     /// The layout of objects without references, in every heap.
     pub const NOSCAN: Layout = Layout { record: core::ptr::null(), heap: 0, size_bytes: 0 };
 
+    /// A layout whose size nobody will ask for.
+    pub(crate) fn of_parts(record: *const LayoutRecord, heap: u64) -> Layout {
+        Layout { record, heap, size_bytes: 0 }
+    }
+
     /// Whether objects have no references.
     #[inline]
     pub fn is_noscan(&self) -> bool {

@@ -7,7 +7,7 @@ use crate::base::size_class::{MAX_SMALL_SIZE, SizeClass, TINY_SIZE};
 use crate::base::sync::{AtomicPtr, AtomicU32, Ordering};
 use crate::base::{Address, WORD_SIZE};
 use crate::collect::verify::Fault;
-use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache};
+use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache, Cursors};
 use crate::heap::error::AllocError;
 use crate::heap::large::Clear;
 use crate::heap::layouts::LayoutRecord;
@@ -23,6 +23,7 @@ use crate::world::stop::AttachError;
 use Ordering::{Relaxed, Release};
 use core::cell::Cell;
 use core::marker::PhantomData;
+use core::num::NonZeroU64;
 use core::ptr::NonNull;
 
 /// How an object is allocated. Combine with `|`.
@@ -69,13 +70,18 @@ pub struct AllocClass {
 ///
 /// 1. `record` is this mutator's and lives as long as `heap`.
 /// 2. `poll_word` is the world's, which `heap` keeps.
+/// 3. `cursors` are those of the record's cache.
 #[derive(Debug)]
 pub struct Mutator {
     record: NonNull<MutatorRecord>,
+    cursors: Cursors,
     poll_word: NonNull<AtomicU32>,
-    heap_id: u64,
+    heap_id: NonZeroU64,
     /// Counts down to the next forced collection, for debugging.
     until_collection: Cell<u32>,
+    /// Why the last slow path failed: told apart from its result, so that
+    /// that fits a register.
+    failure: Cell<AllocError>,
     heap: Heap,
     /// A mutator belongs to its thread.
     _not_send: PhantomData<*mut ()>,
@@ -92,10 +98,13 @@ impl Mutator {
         })?;
         let mutator = Mutator {
             record,
+            // SAFETY: just made, and kept by the heap.
+            cursors: unsafe { record.as_ref() }.cache.cursors(),
             poll_word: NonNull::new(inner.world.poll_word_address().cast_mut().cast())
                 .expect("a field has an address"),
-            heap_id: inner.id,
+            heap_id: NonZeroU64::new(inner.id).expect("heaps are numbered from one"),
             until_collection: Cell::new(inner.config.collect_every),
+            failure: Cell::new(AllocError::Reentrant),
             heap: heap.clone(),
             _not_send: PhantomData,
         };
@@ -121,6 +130,13 @@ impl Mutator {
         &self.record().cache
     }
 
+    /// The next cell of the open chunk of a class.
+    #[inline(always)]
+    fn bump(&self, class: SpanClassId) -> Option<Address> {
+        // SAFETY: invariants 3 and 1; a mutator belongs to its thread.
+        unsafe { self.cursors.bump(class) }
+    }
+
     pub(crate) fn inner(&self) -> &Inner {
         self.heap.inner()
     }
@@ -137,42 +153,43 @@ impl Mutator {
     /// # Errors
     ///
     /// [`AllocError`]; nothing has been allocated then, and the heap works on.
-    #[inline]
+    #[inline(always)]
     pub fn mallocgc(
         &self,
         size: usize,
         layout: Layout,
         flags: AllocFlags,
     ) -> Result<NonNull<u8>, AllocError> {
-        // One comparison for both ends: zero wraps.
-        if flags.0 == 0 && size.wrapping_sub(1) < MAX_SMALL_SIZE {
-            let class = if layout.is_noscan() {
+        // One comparison for both ends: zero wraps. Larger cells are cleared
+        // when handed out, by `slow`.
+        if flags.0 == 0 && size.wrapping_sub(1) < CLEAR_AHEAD_MAX {
+            // The layout of pointer-free objects is no heap's, so this tells
+            // them apart, too. The branches end alike and are written out:
+            // joined they are two instructions longer.
+            if layout.heap == self.heap_id.get() {
+                // SAFETY: a record of this heap, which `self.heap` keeps.
+                let record: &LayoutRecord = unsafe { &*layout.record };
+                // Of a class not made yet the number is 0, whose cursor is
+                // always empty: objects of that class are large.
+                let class = record.known_class(SizeClass::for_size(size));
+                if let Some(place) = self.bump(class) {
+                    return Ok(as_pointer(place));
+                }
+            } else if layout.is_noscan() {
                 if size < TINY_SIZE {
                     return match self.cache().tiny(size) {
                         Some(place) => Ok(as_pointer(place)),
-                        None => self.tiny_block(size),
+                        None => self.tiny_block(size).ok_or_else(|| self.failure.get()),
                     };
                 }
-                SpanClassId::no_scan(SizeClass::for_size(size))
-            } else {
-                if layout.heap != self.heap_id {
-                    return Err(AllocError::WrongHeap);
+                let class = SpanClassId::no_scan(SizeClass::for_size(size));
+                if let Some(place) = self.bump(class) {
+                    return Ok(as_pointer(place));
                 }
-                // SAFETY: a record of this heap, which `self.heap` keeps.
-                let record: &LayoutRecord = unsafe { &*layout.record };
-                let class = record.known_class(SizeClass::for_size(size));
-                if class.index() == 0 {
-                    return self.slow(size, 1, layout, flags);
-                }
-                class
-            };
-            if size <= CLEAR_AHEAD_MAX
-                && let Some(place) = self.cache().bump(class)
-            {
-                return Ok(as_pointer(place));
             }
         }
-        self.slow(size, 1, layout, flags)
+        let made = self.slow(size, layout.record, layout.heap, flags);
+        made.ok_or_else(|| self.failure.get())
     }
 
     /// Resolves a size and layout once; [`alloc`](Mutator::alloc) then takes
@@ -192,7 +209,7 @@ impl Mutator {
             self.layout_record(layout)?.span_class(&self.inner().space, size_class)?
         };
         let clear = size_class.cell_size() > CLEAR_AHEAD_MAX;
-        Ok(AllocClass { class, clear, size: size_class.cell_size(), heap: self.heap_id })
+        Ok(AllocClass { class, clear, size: size_class.cell_size(), heap: self.heap_id.get() })
     }
 
     /// Allocates a zeroed object of a resolved class.
@@ -202,10 +219,10 @@ impl Mutator {
     /// As [`mallocgc`](Mutator::mallocgc).
     #[inline(always)]
     pub fn alloc(&self, class: AllocClass) -> Result<NonNull<u8>, AllocError> {
-        if class.heap != self.heap_id {
+        if class.heap != self.heap_id.get() {
             return Err(AllocError::WrongHeap);
         }
-        match self.cache().bump(class.class) {
+        match self.bump(class.class) {
             Some(place) if !class.clear => Ok(as_pointer(place)),
             Some(place) => {
                 self.clear_cell(place, class.class, class.size);
@@ -231,7 +248,7 @@ impl Mutator {
         if !align.is_power_of_two() || align > 4096 {
             return Err(AllocError::BadAlign { align });
         }
-        self.slow(size, align, layout, flags)
+        self.any(size, align, layout, flags)
     }
 
     /// Allocates one zeroed object of the type a layout was made from.
@@ -269,32 +286,54 @@ impl Mutator {
     }
 
     fn layout_record(&self, layout: Layout) -> Result<&LayoutRecord, AllocError> {
-        if layout.heap != self.heap_id {
+        if layout.heap != self.heap_id.get() {
             return Err(AllocError::WrongHeap);
         }
         // SAFETY: a record of this heap, which `self.heap` keeps.
         Ok(unsafe { &*layout.record })
     }
 
+    /// The first object of a block of tiny ones; `None` as in `slow`.
     #[cold]
     #[inline(never)]
-    fn tiny_block(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
-        let class = SpanClassId::TINY;
-        let place = match self.cache().bump(class) {
+    fn tiny_block(&self, size: usize) -> Option<NonNull<u8>> {
+        let place = match self.bump(SpanClassId::TINY) {
             Some(place) => place,
-            None => {
-                let place = self.refill(class, TINY_SIZE, Clear::Yes, AllocFlags::NONE)?;
-                Address::from_ptr(place.as_ptr())
-            }
+            None => self.refill_tiny()?,
         };
         self.cache().offer_tiny_block(place, size);
-        Ok(as_pointer(place))
+        Some(as_pointer(place))
     }
 
-    /// Every way to allocate but the short ones.
+    #[cold]
+    #[inline(never)]
+    fn refill_tiny(&self) -> Option<Address> {
+        let place = self.refill(SpanClassId::TINY, TINY_SIZE, Clear::Yes, AllocFlags::NONE);
+        self.note(place).map(|place| Address::from_ptr(place.as_ptr()))
+    }
+
+    /// Puts the error of a slow path aside.
+    fn note(&self, made: Result<NonNull<u8>, AllocError>) -> Option<NonNull<u8>> {
+        made.inspect_err(|&error| self.failure.set(error)).ok()
+    }
+
+    /// As [`any`](Mutator::any) at no alignment of its own; `None` after an
+    /// error, which is in `failure`. Takes the parts of a layout, and returns
+    /// no error, so that the call needs no place on the stack.
     #[cold]
     #[inline(never)]
     fn slow(
+        &self,
+        size: usize,
+        record: *const LayoutRecord,
+        heap: u64,
+        flags: AllocFlags,
+    ) -> Option<NonNull<u8>> {
+        self.note(self.any(size, 1, Layout::of_parts(record, heap), flags))
+    }
+
+    /// Every way to allocate but the short ones.
+    fn any(
         &self,
         size: usize,
         align: usize,
@@ -332,7 +371,7 @@ impl Mutator {
             if align <= 1 << size.trailing_zeros() {
                 return match self.cache().tiny(size) {
                     Some(place) => Ok(as_pointer(place)),
-                    None => self.tiny_block(size),
+                    None => self.tiny_block(size).ok_or_else(|| self.failure.get()),
                 };
             }
         }
@@ -350,7 +389,7 @@ impl Mutator {
         clear: Clear,
         flags: AllocFlags,
     ) -> Result<NonNull<u8>, AllocError> {
-        match self.cache().bump(class) {
+        match self.bump(class) {
             Some(place) => {
                 if clear == Clear::Yes && size.cell_size() > CLEAR_AHEAD_MAX {
                     self.clear_cell(place, class, size.cell_size());
