@@ -138,20 +138,20 @@ fn list(m: &mallocgc::raw::Mutator, layout: Layout, length: usize) -> usize {
 
 #[test]
 fn a_list_of_ten_million_overflows_nothing() {
-    const LENGTH: usize = 10_000_000;
+    let length = support::scaled(10_000_000);
     for workers in [1, 2] {
         let heap = support::heap_with(Config { workers, ..support::manual() });
         let m = heap.attach().unwrap();
         let node = heap.layout(&TypeLayout::mask(2, 0b10)).unwrap();
-        let first = list(&m, node, LENGTH);
+        let first = list(&m, node, length);
         m.push_root(object(first));
         let before = heap.stats().gc_sys;
         m.gc(Force::Now).unwrap();
         let stats = heap.stats();
-        assert_eq!(stats.live_bytes, 16 * LENGTH as u64);
+        assert_eq!(stats.live_bytes, 16 * length as u64);
         assert!(stats.gc_sys - before < 4 << 20, "a list keeps one object grey at a time");
         let mut at = object(first);
-        for expected in (1..LENGTH).rev() {
+        for expected in (1..length).rev() {
             assert_eq!(word(at, 0), expected);
             at = reference(at, 1).expect("the list goes on");
         }
