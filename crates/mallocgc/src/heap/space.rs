@@ -725,7 +725,8 @@ impl Space {
             let place = unsafe { self.page_info.add(first.index() + page).as_ref() };
             place.store(0, Relaxed);
         }
-        sanitizer::unpoison(span.base(), pages << PAGE_SHIFT);
+        // Nobody's until they are handed out again; unmapping ends it as well.
+        sanitizer::poison(span.base(), pages << PAGE_SHIFT);
         self.span_count.fetch_sub(1, Relaxed);
         let mut heap = self.page_heap.lock();
         heap.pages.give_back(first, pages);
