@@ -8,7 +8,7 @@ struct Node {
     left: Option<Box<Node>>,
     right: Option<Box<Node>>,
     i: u32,
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "held for its memory, never read")]
     j: u32,
 }
 

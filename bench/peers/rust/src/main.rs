@@ -14,12 +14,12 @@ mod gcbench;
 mod index;
 mod large_objects;
 #[path = "../../../src/latency.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the library, which uses all of it")]
 mod latency;
 mod larson;
 mod lru_server;
 #[path = "../../../src/random.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the library, which uses all of it")]
 mod random;
 mod small_objects;
 mod support;

@@ -49,7 +49,6 @@ impl Run {
     }
 
     /// What stands behind the slash of the workload's name.
-    #[allow(dead_code)]
     pub fn variant(&self) -> &str {
         self.workload.split_once('/').map_or("", |(_, variant)| variant)
     }
@@ -65,7 +64,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    #[allow(dead_code)]
     pub fn metric(&mut self, name: impl Into<String>, value: f64) {
         self.metrics.push((name.into(), value));
     }
