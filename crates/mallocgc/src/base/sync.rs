@@ -213,12 +213,11 @@ impl Signal {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(debug_assertions)]
     fn taking_locks_against_their_rank_panics() {
         let outer = Lock::new(Rank::Meta, ());
         let inner = Lock::new(Rank::Central, ());

@@ -23,7 +23,7 @@ use crate::heap::error::AllocError;
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
-use crate::heap::sweep::{Sweeping, Swept};
+use crate::heap::sweep::Swept;
 use crate::os::{OsError, Reservation, sanitizer};
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
@@ -392,8 +392,8 @@ impl Cache {
 
     fn find_span(&self, space: &Space, class: SpanClassId) -> Result<SpanId, AllocError> {
         {
-            let sweeping = Sweeping::begin(space);
-            debug_assert!(sweeping.is_some(), "a mutator runs in a stopped world");
+            let pass = space.sweep_gate.begin();
+            debug_assert!(pass.is_some(), "a mutator runs in a stopped world");
             for _ in 0..SWEEPS_PER_REFILL {
                 match space.pop_span(class) {
                     Some(Popped::Swept(id)) => return Ok(id),

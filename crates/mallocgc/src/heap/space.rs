@@ -35,6 +35,7 @@ use crate::heap::scavenge::Reading;
 use crate::heap::span::{PageInfo, Shape, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
 use crate::heap::special::Specials;
+use crate::heap::sweep_gate::SweepGate;
 use crate::layout::LayoutId;
 use crate::os::{HugePages, OsError, Reservation, sanitizer};
 use Ordering::{Acquire, Relaxed, Release};
@@ -159,10 +160,8 @@ pub struct Space {
     pub(crate) unswept_spans: AtomicUsize,
     /// Spans in use.
     pub(crate) span_count: AtomicUsize,
-    /// Threads sweeping a span this moment.
-    pub(crate) sweepers: AtomicUsize,
-    /// Nobody may begin to sweep.
-    pub(crate) sweep_closed: AtomicBool,
+    /// Who may hold a span that is being swept.
+    pub(crate) sweep_gate: SweepGate,
     /// Where `reclaim` looks next.
     pub(crate) reclaim_class: AtomicUsize,
     limit_bytes: AtomicUsize,
@@ -263,8 +262,7 @@ impl Space {
             used_pages: AtomicUsize::new(0),
             unswept_spans: AtomicUsize::new(0),
             span_count: AtomicUsize::new(0),
-            sweepers: AtomicUsize::new(0),
-            sweep_closed: AtomicBool::new(false),
+            sweep_gate: SweepGate::new(),
             reclaim_class: AtomicUsize::new(0),
             limit_bytes: AtomicUsize::new(options.limit_bytes),
             class_count: AtomicUsize::new(0),
