@@ -1,7 +1,8 @@
 //! What a run can see of its own process: time spent and memory resident.
 //!
 //! The command measures whole processes from outside; these serve the workloads that time only a
-//! phase, and the figures a run gives about itself.
+//! phase, and the figures a run gives about itself. The Rust peer includes this very file, so it
+//! stands alone.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Instant;

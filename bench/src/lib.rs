@@ -21,6 +21,7 @@ mod input;
 mod latency;
 mod random;
 mod report;
+mod words;
 mod workloads;
 
 pub use case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};

@@ -11,6 +11,7 @@ use crate::embed::{Session, set};
 use crate::host::Stopwatch;
 use crate::random::{Digest, Random};
 use crate::report::Outcome;
+use crate::words::{Words, hash_of, near};
 use mallocgc::raw::{AllocClass, AllocError, AllocFlags, Layout, Mutator, TypeLayout};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -142,7 +143,6 @@ struct Index<'s> {
     mutator: &'s Mutator,
     classes: Classes,
     paths: Vec<String>,
-    fold: [u8; 256],
     root: *mut Node,
     buckets: *mut *mut Term,
     buckets_root: usize,
@@ -152,14 +152,6 @@ struct Index<'s> {
     terms: u64,
     nodes: u64,
     check: Digest,
-}
-
-fn hash_of(text: &[u8]) -> u64 {
-    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    for byte in text {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
-    }
-    hash ^ (hash >> 32)
 }
 
 // SAFETY of the unsafe blocks below, where nothing else is said: objects are alive by invariants 1 and 2, and
@@ -177,17 +169,10 @@ impl<'s> Index<'s> {
         let (buckets, buckets_root) = rooted(mutator.new_array(references, 1024)?);
         let (files, _) = rooted(mutator.new_array(references, paths.len())?);
         let (seen, _) = rooted(mutator.new_array(references, paths.len())?);
-        let mut fold = [0; 256];
-        for byte in 0..=255u8 {
-            if byte.is_ascii_alphanumeric() || byte == b'_' {
-                fold[usize::from(byte)] = byte.to_ascii_lowercase();
-            }
-        }
         Ok(Index {
             mutator,
             classes,
             paths,
-            fold,
             root: root.cast().as_ptr(),
             buckets: buckets.cast().as_ptr(),
             buckets_root,
@@ -391,23 +376,11 @@ impl<'s> Index<'s> {
         }
         // SAFETY: the object is a root until the end, and nobody writes it any more.
         let content = unsafe { std::slice::from_raw_parts(object.as_ptr(), bytes) };
-        let mut word = [0; 32];
-        let mut length = 0;
-        for byte in content.iter().chain(b" ") {
-            let byte = self.fold[usize::from(*byte)];
-            if byte != 0 {
-                if length < 32 {
-                    word[length] = byte;
-                }
-                length += 1;
-                continue;
-            }
-            if (2..=32).contains(&length) {
-                let term = self.term_of(&word[..length])?;
-                self.note(file, term)?;
-                self.mutator.poll();
-            }
-            length = 0;
+        let mut words = Words::of(content);
+        while let Some(word) = words.next() {
+            let term = self.term_of(word)?;
+            self.note(file, term)?;
+            self.mutator.poll();
         }
         self.mutator.truncate_roots(depth);
         Ok(())
@@ -639,21 +612,6 @@ unsafe fn text_of<'t>(term: *mut Term) -> &'t [u8] {
 unsafe fn positions<'p>(p: *mut Posting) -> &'p [u32] {
     // SAFETY: the caller's promise, and invariant 3.
     unsafe { std::slice::from_raw_parts((*p).positions, (*p).count as usize) }
-}
-
-/// Counts the positions of `b` that have one of `a` at most 8 words away.
-fn near(a: &[u32], b: &[u32]) -> u64 {
-    let mut count = 0;
-    let mut i = 0;
-    for at in b {
-        while i < a.len() && a[i] + 8 < *at {
-            i += 1;
-        }
-        if i < a.len() && a[i] <= at + 8 {
-            count += 1;
-        }
-    }
-    count
 }
 
 /// Where two words must be.

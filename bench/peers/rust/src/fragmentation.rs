@@ -1,7 +1,8 @@
 //! fragmentation with explicit freeing: an object is one pointer, its size is in its first word.
 
+use crate::host::{peak_resident_bytes, resident_bytes};
 use crate::random::{Digest, Random};
-use crate::support::{Outcome, Run, fail, peak_resident_bytes, resident_bytes};
+use crate::support::{Outcome, Run, fail};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::null_mut;
 

@@ -7,8 +7,10 @@
 //! 2. Freed are: a posting when its file is dropped; a term with its last posting; a node that has neither
 //!    term nor child; each after every pointer to it is gone.
 
+use crate::host::process_cpu_nanos;
 use crate::random::{Digest, Random};
-use crate::support::{Outcome, Run, fail, process_cpu_nanos};
+use crate::support::{Outcome, Run, fail};
+use crate::words::{Words, hash_of, near};
 use std::collections::VecDeque;
 use std::io::Read;
 use std::ptr::null_mut;
@@ -80,15 +82,6 @@ struct Index {
     nodes: u64,
     check: Digest,
     paths: Vec<String>,
-    fold: [u8; 256],
-}
-
-fn hash_of(text: &[u8]) -> u64 {
-    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    for byte in text {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
-    }
-    hash ^ (hash >> 32)
 }
 
 fn boxed<T>(value: T) -> *mut T {
@@ -219,25 +212,13 @@ impl Index {
         let content = read_file(&self.paths[id as usize]);
         let file = boxed(File { postings: Vec::new(), id, tokens: 0 });
         self.files[id as usize] = file;
-        let mut word = [0; 32];
-        let mut length = 0;
-        for byte in content.into_iter().chain([b' ']) {
-            let byte = self.fold[usize::from(byte)];
-            if byte != 0 {
-                if length < 32 {
-                    word[length] = byte;
-                }
-                length += 1;
-                continue;
+        let mut words = Words::of(&content);
+        while let Some(word) = words.next() {
+            // SAFETY: see above.
+            unsafe {
+                let term = self.term_of(word);
+                self.note(file, term);
             }
-            if (2..=32).contains(&length) {
-                // SAFETY: see above.
-                unsafe {
-                    let term = self.term_of(&word[..length]);
-                    self.note(file, term);
-                }
-            }
-            length = 0;
         }
     }
 
@@ -402,21 +383,6 @@ impl Index {
     }
 }
 
-/// Counts the positions of `b` that have one of `a` at most 8 words away.
-fn near(a: &[u32], b: &[u32]) -> u64 {
-    let mut count = 0;
-    let mut i = 0;
-    for at in b {
-        while i < a.len() && a[i] + 8 < *at {
-            i += 1;
-        }
-        if i < a.len() && a[i] <= at + 8 {
-            count += 1;
-        }
-    }
-    count
-}
-
 unsafe fn spell(node: *mut Node) -> Box<[u8]> {
     // SAFETY: the way to the root is good.
     unsafe {
@@ -489,12 +455,6 @@ pub fn run(run: &Run) -> Outcome {
     let list = std::fs::read_to_string(run.text("list")).unwrap_or_else(|e| fail(&e.to_string()));
     let paths: Vec<String> = list.lines().map(str::to_owned).collect();
     let files = paths.len();
-    let mut fold = [0; 256];
-    for byte in 0..=255u8 {
-        if byte.is_ascii_alphanumeric() || byte == b'_' {
-            fold[usize::from(byte)] = byte.to_ascii_lowercase();
-        }
-    }
     let mut index = Index {
         root: new_node(null_mut(), null_mut(), 0),
         buckets: vec![null_mut(); 1024],
@@ -504,7 +464,6 @@ pub fn run(run: &Run) -> Outcome {
         nodes: 0,
         check: Digest::new(),
         paths,
-        fold,
     };
     let mut outcome = Outcome::default();
     let cpu = process_cpu_nanos();

@@ -1,7 +1,8 @@
 //! large-objects with explicit freeing.
 
+use crate::host::resident_bytes;
 use crate::random::{Digest, Random};
-use crate::support::{Outcome, Run, resident_bytes};
+use crate::support::{Outcome, Run};
 use std::time::Duration;
 
 const SLOTS: usize = 16;

@@ -1,8 +1,9 @@
 //! Packets of blocks handed between threads, so that blocks die elsewhere than they were made.
 
 use crate::blob::{Blob, Block};
+use crate::host::Stopwatch;
 use crate::random::{Digest, Random};
-use crate::support::{Outcome, Run, Stopwatch};
+use crate::support::{Outcome, Run};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
 

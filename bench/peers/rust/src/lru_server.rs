@@ -1,8 +1,9 @@
 //! lru-server with explicit freeing: entries are linked by raw pointers and owned by the cache.
 
+use crate::host::process_cpu_nanos;
 use crate::latency::{Histogram, OpenLoop};
 use crate::random::{Digest, Random};
-use crate::support::{Outcome, Run, process_cpu_nanos};
+use crate::support::{Outcome, Run};
 use std::ptr::null_mut;
 use std::time::Instant;
 

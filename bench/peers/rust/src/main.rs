@@ -11,6 +11,9 @@ mod binary_trees;
 mod blob;
 mod fragmentation;
 mod gcbench;
+#[path = "../../../src/host.rs"]
+#[allow(dead_code, reason = "shared with the library, which uses all of it")]
+mod host;
 mod index;
 mod large_objects;
 #[path = "../../../src/latency.rs"]
@@ -24,7 +27,10 @@ mod random;
 mod small_objects;
 mod support;
 mod tiny_strings;
+#[path = "../../../src/words.rs"]
+mod words;
 
+use host::Stopwatch;
 use support::{Outcome, Run, fail};
 
 #[cfg(feature = "mimalloc")]
@@ -53,7 +59,7 @@ fn main() {
     let Some((_, work)) = WORKLOADS.iter().find(|(other, _)| *other == name) else {
         fail(&format!("there is no workload {}", run.workload));
     };
-    let watch = support::Stopwatch::start();
+    let watch = Stopwatch::start();
     let outcome = work(&run);
     support::print_report(RUNTIME, &run, &outcome, &watch);
 }

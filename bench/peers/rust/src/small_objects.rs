@@ -1,7 +1,8 @@
 //! A ring of 64 live objects; the rest is freed at once.
 
+use crate::host::Stopwatch;
 use crate::random::Digest;
-use crate::support::{Outcome, Run, Stopwatch};
+use crate::support::{Outcome, Run};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::hint::black_box;
 

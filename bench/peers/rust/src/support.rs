@@ -1,8 +1,8 @@
-//! What the workloads share: request, result, clocks.
+//! What the workloads share: request, result, report.
 
+use crate::host::{Stopwatch, peak_resident_bytes, resident_bytes};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::Instant;
 
 /// One request.
 pub struct Run {
@@ -67,48 +67,6 @@ impl Outcome {
     pub fn metric(&mut self, name: impl Into<String>, value: f64) {
         self.metrics.push((name.into(), value));
     }
-}
-
-/// CPU time of the whole process, in nanoseconds.
-pub fn process_cpu_nanos() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the out-parameter is ours for the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// Measures a phase.
-pub struct Stopwatch {
-    cpu_nanos: u64,
-    wall: Instant,
-}
-
-impl Stopwatch {
-    pub fn start() -> Stopwatch {
-        Stopwatch { cpu_nanos: process_cpu_nanos(), wall: Instant::now() }
-    }
-
-    pub fn cpu_nanos(&self) -> u64 {
-        process_cpu_nanos() - self.cpu_nanos
-    }
-
-    pub fn wall_nanos(&self) -> u64 {
-        self.wall.elapsed().as_nanos() as u64
-    }
-}
-
-pub fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<u64>().ok());
-    // SAFETY: a call without memory.
-    pages.unwrap_or(0) * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64
-}
-
-pub fn peak_resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }
 
 pub fn print_report(runtime: &str, run: &Run, outcome: &Outcome, watch: &Stopwatch) {

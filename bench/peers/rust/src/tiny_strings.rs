@@ -1,8 +1,9 @@
 //! Strings of 1 to 15 bytes: freed at once, in a window, or held.
 
 use crate::blob::{Blob, Text};
+use crate::host::{Stopwatch, resident_bytes};
 use crate::random::Random;
-use crate::support::{Outcome, Run, Stopwatch, fail, resident_bytes};
+use crate::support::{Outcome, Run, fail};
 
 const _: () = assert!(size_of::<Option<Text>>() == 8);
 
