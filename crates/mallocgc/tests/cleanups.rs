@@ -5,45 +5,12 @@
 mod support;
 
 use mallocgc::base::Address;
-use mallocgc::raw::{
-    AllocFlags, Cleanup, CleanupError, Config, Force, Heap, Layout, Mutator, Placement, TypeLayout,
-};
-use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use mallocgc::raw::{AllocFlags, Cleanup, CleanupError, Force, Layout, Placement, TypeLayout};
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
-
-const LONG: Duration = Duration::from_secs(20);
-
-fn manual() -> Heap {
-    let config = Config { background: false, clobber: support::CLOBBER, ..support::manual() };
-    support::heap_with(config)
-}
-
-fn threaded() -> Heap {
-    support::heap_with(support::config())
-}
-
-fn make(m: &Mutator, size: usize) -> NonNull<u8> {
-    m.mallocgc(size, Layout::NOSCAN, AllocFlags::NONE).expect("memory")
-}
-
-fn gc(m: &Mutator) {
-    m.gc(Force::NowAndSweep).expect("a collection");
-}
-
-fn is_allocated(heap: &Heap, object: NonNull<u8>) -> bool {
-    heap.find_object(Address::from_ptr(object.as_ptr())).is_some()
-}
-
-type Count = Arc<AtomicUsize>;
-
-fn counting(count: &Count) -> impl FnOnce(&mut Mutator) + Send + 'static + use<> {
-    let count = count.clone();
-    move |_| {
-        count.fetch_add(1, SeqCst);
-    }
-}
+use support::specials::{Count, LONG, counting, gc, is_allocated, make, manual, threaded};
 
 /// Cleanup: it runs once, after the object is gone, and gets its argument.
 #[test]

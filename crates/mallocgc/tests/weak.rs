@@ -6,31 +6,17 @@ mod support;
 
 use mallocgc::base::Address;
 use mallocgc::raw::{
-    AllocFlags, Config, Force, Heap, Layout, Mutator, Placement, TypeLayout, Weak, WeakError,
+    AllocFlags, Config, Force, Heap, Mutator, Placement, TypeLayout, Weak, WeakError,
 };
 use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-
-const LONG: Duration = Duration::from_secs(20);
-
-fn manual() -> Heap {
-    let config = Config { background: false, clobber: support::CLOBBER, ..support::manual() };
-    support::heap_with(config)
-}
-
-fn make(m: &Mutator, size: usize) -> NonNull<u8> {
-    m.mallocgc(size, Layout::NOSCAN, AllocFlags::NONE).expect("memory")
-}
+use support::specials::{LONG, gc, make, manual};
 
 fn weak(m: &Mutator, object: NonNull<u8>) -> Weak {
     m.weak(object).expect("a handle").0
-}
-
-fn gc(m: &Mutator) {
-    m.gc(Force::NowAndSweep).expect("a collection");
 }
 
 /// Pointer: it gives the object while that lives, and nothing after.

@@ -9,6 +9,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod program;
+pub(crate) mod specials;
 
 use mallocgc::base::Address;
 use mallocgc::raw::{Config, Heap, ObjectInfo};
