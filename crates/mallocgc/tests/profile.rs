@@ -308,6 +308,49 @@ fn the_table_is_bounded_and_totals_stay_right() {
     assert_eq!(others.map(|record| record.allocs), Some(stats.profile_overflows));
 }
 
+/// A heap whose settings bound its profile, after allocations on many paths.
+fn bounded(profile_max_buckets: u32, profile_max_frames: usize) -> (Heap, u64) {
+    const BITS: u32 = 9;
+    let config = Config { background: false, profile_rate: 1, ..support::manual() };
+    let heap = support::heap_with(Config { profile_max_buckets, profile_max_frames, ..config });
+    let mutator = heap.attach().expect("a mutator");
+    for path in 0..1 << BITS {
+        black_box(by_path(&mutator, path, BITS));
+    }
+    gc(&mutator);
+    drop(mutator);
+    (heap, 1 << BITS)
+}
+
+#[test]
+fn settings_bound_the_table_and_what_overflows_is_told() {
+    for max_buckets in [0, 1, 100] {
+        let (heap, samples) = bounded(max_buckets, 64);
+        let (stats, profile) = (heap.stats(), heap.profile());
+        let kept = u64::from(max_buckets);
+        assert_eq!((stats.profile_samples, stats.profile_overflows), (samples, samples - kept));
+        assert!(stats.bucket_hash_sys < 256 << 10, "{} bytes", stats.bucket_hash_sys);
+        let with_stack = profile.records.iter().filter(|record| record.stack.is_some());
+        assert_eq!(with_stack.count() as u64, kept);
+        assert_eq!(profile.total().alloc_objects, samples, "and no sample is lost");
+    }
+}
+
+#[test]
+fn settings_bound_the_stacks() {
+    // So few frames are the same on all paths: one bucket has them all.
+    let (heap, samples) = bounded(16_384, 1);
+    assert_eq!(heap.stats().profile_overflows, 0);
+    let records = heap.profile().records;
+    assert_eq!((records.len(), records[0].allocs), (1, samples));
+    assert_eq!(records[0].stack.as_ref().map(Vec::len), Some(1));
+    for (max_frames, deepest) in [(0, 0), (6, 6), (usize::MAX, 128)] {
+        let (heap, _) = bounded(16_384, max_frames);
+        let depths = heap.profile().records.into_iter().map(|it| it.stack.unwrap().len());
+        assert!(depths.max() <= Some(deepest), "at most {max_frames}");
+    }
+}
+
 // --- through pprof -----------------------------------------------------------
 
 /// What `go tool pprof` says of a profile; `None` where it is missing.

@@ -199,6 +199,10 @@ impl Heap {
         space.trigger_bytes.store(pacer.pace(0).trigger_bytes, Relaxed);
         space.clobber.store(config.clobber, Relaxed);
         let profile_rate = AtomicU64::new(config.profile_rate);
+        let profile = Profile::new(ProfileConfig {
+            max_buckets: config.profile_max_buckets,
+            max_depth: config.profile_max_frames,
+        });
         let inner = Arc::new_cyclic(|this| Inner {
             this: this.clone(),
             threads: Threads::default(),
@@ -216,7 +220,7 @@ impl Heap {
             forced_cycles: AtomicU64::new(0),
             retry_nanos: AtomicU64::new(0),
             events: EventSink::new(),
-            profile: Profile::new(ProfileConfig::default()),
+            profile,
             profile_rate,
             clear_hooks: Lock::new(Rank::Observe, ClearHooks::default()),
             zero_base,

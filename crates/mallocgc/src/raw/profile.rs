@@ -15,8 +15,8 @@ use crate::observe::ProfileSnapshot;
 use crate::os::backtrace;
 use crate::raw::heap::{Heap, Inner};
 
-/// Frames of a stack that are looked at; the profile keeps as many.
-const FRAMES: usize = 64;
+/// Frames of a stack that are looked at, whatever the settings say.
+const FRAMES: usize = 128;
 
 /// Frames between the unwinder and the allocating function that cannot be
 /// inlined away: `sample`, and the slow path that calls it.
@@ -28,7 +28,8 @@ impl Inner {
     #[inline(never)]
     pub(crate) fn sample(&self, cell: Address, cell_bytes: usize) {
         let mut frames = [0; FRAMES];
-        let depth = backtrace::capture(&mut frames, OWN_FRAMES);
+        let most = self.config.profile_max_frames.min(FRAMES);
+        let depth = backtrace::capture(&mut frames[..most], OWN_FRAMES);
         let bucket = self.profile.record_alloc(&frames[..depth], cell_bytes);
         // The last byte of a cell belongs to its object, with or without a
         // header word.
