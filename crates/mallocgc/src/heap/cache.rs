@@ -294,14 +294,16 @@ impl Cache {
         }
     }
 
-    /// A cell of `class` when the open chunk is used up.
-    ///
-    /// # Errors
-    ///
-    /// As [`Space::make_span`].
+    /// A cell of `class` when the open chunk is used up; `None` when there is
+    /// none, with the error of [`Space::make_span`] in `failure`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refill(&self, space: &Space, class: SpanClassId) -> Result<Handout, AllocError> {
+    pub(crate) fn refill(
+        &self,
+        space: &Space,
+        class: SpanClassId,
+        failure: &Cell<AllocError>,
+    ) -> Option<Handout> {
         let cursor = self.cursor(class);
         if !cursor.has(LISTED) {
             self.list(class, cursor);
@@ -310,11 +312,11 @@ impl Cache {
             if let Some(id) = SpanId::new(cursor.span.load(Relaxed)) {
                 if let Some(sampled) = self.open_chunk(space, cursor, space.span(id)) {
                     let address = self.bump(class).expect("an open chunk has a cell");
-                    return Ok(Handout { address, sampled });
+                    return Some(Handout { address, sampled });
                 }
                 self.release(space, cursor);
             }
-            self.acquire(space, class, cursor)?;
+            self.acquire(space, class, cursor).map_err(|error| failure.set(error)).ok()?;
         }
     }
 
