@@ -20,7 +20,7 @@
 
 use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
-use crate::collect::kernel::{self, Kernel, Range};
+use crate::collect::kernel::{self, Kernel, Level, Range};
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::layouts::LayoutRecord;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
@@ -60,7 +60,7 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     page_info: NonNull<AtomicU32>,
     infos: NonNull<ClassInfo>,
     marks: NonNull<AtomicU64>,
-    kernel: Kernel,
+    level: Level,
     stack: Stack<'s>,
     pub(crate) marked: Marked,
     /// Words of roots, for the trace.
@@ -98,7 +98,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             page_info: space.page_info_table(),
             infos: space.class_info_table(),
             marks: space.mark_table(),
-            kernel: kernel::best(),
+            level: Level::best(),
             stack: Stack::new(shared),
             marked: Marked::default(),
             visited_roots: 0,
@@ -222,7 +222,39 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
+    /// Scans until nothing is grey here.
     fn drain_own(&mut self) {
+        match self.level {
+            Level::Plain => self.drain_with::<kernel::Plain>(),
+            // SAFETY: `Level::best` has asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { self.drain_avx2() },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { self.drain_avx512() },
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The processor has these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn drain_avx2(&mut self) {
+        self.drain_with::<kernel::Avx2>();
+    }
+
+    /// # Safety
+    ///
+    /// The processor has these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn drain_avx512(&mut self) {
+        self.drain_with::<kernel::Avx512>();
+    }
+
+    #[inline(always)]
+    fn drain_with<K: Kernel>(&mut self) {
         let mut ring = [Grey(0); RING];
         let mut head = 0usize;
         let mut waiting = 0usize;
@@ -250,7 +282,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             let grey = ring[head];
             head = (head + 1) % RING;
             waiting -= 1;
-            self.scan_hot(&mut hot, grey);
+            self.scan_hot::<K>(&mut hot, grey);
             if SHARED {
                 scans += 1;
                 if scans.is_multiple_of(SCANS_PER_LOOK) && self.shared.is_hungry() {
@@ -269,7 +301,10 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         os::prefetch(address);
         // SAFETY: grey entries name registered classes.
         let info = unsafe { self.infos.add(grey.class()).as_ref() };
-        if info.mask >> (LINE_BYTES / WORD_SIZE) != 0 {
+        // Cells need not begin at a line: the last reference is on the second as often as not.
+        let last = (info.mask | 1).ilog2() as usize * WORD_SIZE;
+        os::prefetch(address.add(last));
+        if last > LINE_BYTES {
             os::prefetch(address.add(LINE_BYTES));
         }
     }
@@ -277,16 +312,16 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     /// Visits the references of a grey object, or of a piece of one.
     fn scan(&mut self, grey: Grey) {
         let mut hot = self.lift();
-        self.scan_hot(&mut hot, grey);
+        self.scan_hot::<kernel::Plain>(&mut hot, grey);
         self.lower(hot);
     }
 
     #[inline(always)]
-    fn scan_hot(&mut self, hot: &mut Hot, grey: Grey) {
+    fn scan_hot<K: Kernel>(&mut self, hot: &mut Hot, grey: Grey) {
         // SAFETY: grey entries name registered classes.
         let info = unsafe { self.infos.add(grey.class()).as_ref() };
         if info.scan == Scan::Mask {
-            self.scan_mask(hot, grey.address(), info.mask);
+            self.scan_mask::<K>(hot, grey.address(), info.mask);
         } else {
             self.lower(*hot);
             self.scan_rare(grey, info);
@@ -296,12 +331,12 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
 
     /// Visits the words of an object whose bits are set in `mask`.
     #[inline(always)]
-    fn scan_mask(&mut self, hot: &mut Hot, address: usize, mut mask: u64) {
+    fn scan_mask<K: Kernel>(&mut self, hot: &mut Hot, address: usize, mut mask: u64) {
         if mask.count_ones() > SCALAR_WORDS_MAX {
             let range = Range { base: self.base, extent: self.extent };
-            // SAFETY: the words of the layout's mask lie in the cell, and the
-            // world is stopped.
-            mask = unsafe { (self.kernel)(Address::new(address).as_ptr(), mask, range) };
+            // SAFETY: the words of the layout's mask lie in the cell, the world
+            // is stopped, and `drain_own` chose a kernel of this processor.
+            mask = unsafe { K::filter(Address::new(address).as_ptr(), mask, range) };
         }
         while mask != 0 {
             let word = mask.trailing_zeros() as usize;
