@@ -10,6 +10,7 @@ pub mod span;
 pub mod span_class;
 pub mod layouts;
 pub mod central;
+mod first_touch;
 pub mod space;
 pub mod sweep;
 pub mod cache;

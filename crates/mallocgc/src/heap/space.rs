@@ -28,6 +28,7 @@ use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ord
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
 use crate::heap::central::{Central, Popped};
 use crate::heap::error::AllocError;
+use crate::heap::first_touch::{self, FirstTouch};
 use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
 use crate::heap::meta::Meta;
 use crate::heap::pages::{PageRun, Pages};
@@ -150,9 +151,10 @@ pub struct Space {
     pub(crate) trigger_bytes: AtomicU64,
     /// An allocation failed for want of memory since the last cycle.
     pub(crate) short_of_memory: AtomicBool,
-    /// Bytes of pages that were not in memory and went to large objects since
-    /// the last cycle.
-    pub(crate) fresh_large_bytes: AtomicU64,
+    /// Bytes of pages since the last cycle that were not in memory and went to
+    /// spans, or went to large objects: what those take from the free pages
+    /// in memory, others will not find there.
+    pub(crate) fresh_bytes: AtomicU64,
     /// Pages in spans.
     used_pages: AtomicUsize,
     /// Spans the running sweep has not reached.
@@ -178,6 +180,7 @@ pub struct Space {
     /// Records on objects.
     pub(crate) specials: Specials,
     huge_pages: bool,
+    first_touch: FirstTouch,
     page_heap: Lock<PageHeap>,
     classes: Lock<()>,
     tables: Tables,
@@ -259,7 +262,7 @@ impl Space {
             live_bytes: AtomicU64::new(0),
             trigger_bytes: AtomicU64::new(u64::MAX),
             short_of_memory: AtomicBool::new(false),
-            fresh_large_bytes: AtomicU64::new(0),
+            fresh_bytes: AtomicU64::new(0),
             used_pages: AtomicUsize::new(0),
             unswept_spans: AtomicUsize::new(0),
             span_count: AtomicUsize::new(0),
@@ -274,6 +277,7 @@ impl Space {
             clobber: AtomicU64::new(0),
             specials: Specials::new(options.huge_pages),
             huge_pages: options.huge_pages,
+            first_touch: FirstTouch::new(),
             page_heap: Lock::new(Rank::Pages, page_heap),
             classes: Lock::new(Rank::SpanClasses, ()),
             tables,
@@ -598,9 +602,13 @@ impl Space {
         span.describe(self.page_address(run.first), pages, class, shape);
         span.set_swept(self.sweep_generation());
         span.set_needs_zero(run.zeroed_pages < run.pages);
-        if large {
+        let fresh_pages = if large { run.pages } else { run.zeroed_pages };
+        if fresh_pages != 0 {
             // Relaxed: a sum.
-            self.fresh_large_bytes.fetch_add((run.zeroed_pages << PAGE_SHIFT) as u64, Relaxed);
+            self.fresh_bytes.fetch_add((fresh_pages << PAGE_SHIFT) as u64, Relaxed);
+        }
+        if large && self.huge_pages && run.zeroed_pages == run.pages {
+            self.choose_pages(span);
         }
         for table in self.bitmaps {
             for word in self.bits(table, span) {
@@ -611,6 +619,16 @@ impl Space {
         self.span_count.fetch_add(1, Relaxed);
         self.publish(id, run, class, large);
         Ok(id)
+    }
+
+    /// Asks the system for the pages that suit a large object of fresh memory.
+    fn choose_pages(&self, span: &Span) {
+        let (start, bytes) = (span.base(), span.cell_bytes());
+        let choice = self.first_touch.choose(start, bytes, first_touch::touch_fresh);
+        if choice == Some(HugePages::Avoid) {
+            let offset = start.offset_from(self.heap_base);
+            self.reservation.advise_huge(offset, bytes, HugePages::Avoid);
+        }
     }
 
     /// Takes pages and a span record under the pages lock.
