@@ -88,7 +88,7 @@ const AVOIDANCE_PARTS: u64 = 20;
 /// use mallocgc::collect::pacer::cheaper_than_faults;
 /// assert!(cheaper_than_faults(64 << 20, 256 << 20, 50_000)); // 16 ms of faults
 /// assert!(!cheaper_than_faults(64 << 20, 256 << 20, 50_000_000)); // much to mark
-/// assert!(!cheaper_than_faults(64 << 20, 1 << 30, 50_000)); // hardly any growth
+/// assert!(!cheaper_than_faults(16 << 20, 1 << 30, 50_000)); // hardly any growth
 /// ```
 pub fn cheaper_than_faults(fresh_bytes: u64, live_bytes: u64, mark_nanos: u64) -> bool {
     live_bytes >= EARLY_FROM_BYTES

@@ -267,10 +267,11 @@ impl Cache {
     /// has `bytes`: only if it leaves more room than the current one.
     #[inline]
     pub(crate) fn offer_tiny_block(&self, block: Address, bytes: usize) {
-        if TINY_SIZE - bytes > self.tiny_end.get() - self.tiny_next.get() {
-            self.tiny_next.set(block.as_usize() + bytes);
-            self.tiny_end.set(block.as_usize() + TINY_SIZE);
-        }
+        let (next, end) = (self.tiny_next.get(), self.tiny_end.get());
+        // As likely as not, so no branch: all ones to replace, zero to keep.
+        let replace = usize::from(TINY_SIZE - bytes > end - next).wrapping_neg();
+        self.tiny_next.set(next ^ (next ^ (block.as_usize() + bytes)) & replace);
+        self.tiny_end.set(end ^ (end ^ (block.as_usize() + TINY_SIZE)) & replace);
     }
 
     /// Counts a large object.

@@ -57,7 +57,7 @@ const DECOMMIT_BLOCK_PAGES: usize = (2 << 20) / PAGE_SIZE;
 const TABLE_STEP: usize = 64 << 10;
 /// The heap asks for huge pages from this size on: below it, the tail of a
 /// huge page would show in the resident size.
-const HUGE_PAGES_FROM_BYTES: usize = 4 << 20;
+const HUGE_PAGES_FROM_BYTES: usize = 8 << 20;
 
 /// One table in the reservation.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ pub struct Config {
     /// times the machine's memory and at least 64 GiB; halved as often as the
     /// system refuses.
     pub reserve_bytes: usize,
-    /// Whether a heap of more than 4 MiB asks the system for huge pages.
+    /// Whether a heap of more than 8 MiB asks the system for huge pages.
     /// Default true.
     pub huge_pages: bool,
     /// Threads that mark, the one that asked among them. 0, the default, is

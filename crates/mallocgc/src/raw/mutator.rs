@@ -300,19 +300,19 @@ impl Mutator {
     #[cold]
     #[inline(never)]
     fn tiny_block(&self, size: usize) -> Option<NonNull<u8>> {
-        let place = match self.bump(SpanClassId::TINY) {
-            Some(place) => place,
-            None => self.refill_tiny()?,
-        };
+        // Every second tiny object comes here: nothing but the jump at the end
+        // needs a frame.
+        let Some(place) = self.bump(SpanClassId::TINY) else { return self.tiny_block_slow(size) };
         self.cache().offer_tiny_block(place, size);
         Some(as_pointer(place))
     }
 
     #[cold]
     #[inline(never)]
-    fn refill_tiny(&self) -> Option<Address> {
+    fn tiny_block_slow(&self, size: usize) -> Option<NonNull<u8>> {
         let place = self.refill(SpanClassId::TINY, TINY_SIZE, Clear::Yes, AllocFlags::NONE)?;
-        Some(Address::from_ptr(place.as_ptr()))
+        self.cache().offer_tiny_block(Address::from_ptr(place.as_ptr()), size);
+        Some(place)
     }
 
     /// Puts the error of a slow path aside.

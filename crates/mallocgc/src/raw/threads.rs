@@ -183,9 +183,7 @@ fn run_background(inner: &Inner) {
         if inner.threads.quits() {
             return;
         }
-        while settled
-            && space.unswept_spans.load(Ordering::Relaxed) != 0
-            && !inner.threads.quits()
+        while settled && space.unswept_spans.load(Ordering::Relaxed) != 0 && !inner.threads.quits()
         {
             space.reclaim(usize::MAX, SWEEP_BATCH);
             // Mutators that wait for a list come first.
