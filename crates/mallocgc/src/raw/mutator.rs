@@ -228,11 +228,15 @@ impl Mutator {
                 self.clear_cell(place, class.class, class.size);
                 Ok(as_pointer(place))
             }
-            None => {
-                let made = self.refill(class.class, class.size, Clear::Yes, AllocFlags::NONE);
-                made.ok_or_else(|| self.failure.get())
-            }
+            None => self.alloc_slow(class),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, class: AllocClass) -> Result<NonNull<u8>, AllocError> {
+        let made = self.refill(class.class, class.size, Clear::Yes, AllocFlags::NONE);
+        made.ok_or_else(|| self.failure.get())
     }
 
     /// As [`mallocgc`](Mutator::mallocgc), at an address that is a multiple
