@@ -12,8 +12,11 @@ pub use core::sync::atomic::{
     Ordering, compiler_fence, fence,
 };
 
-/// Atomics that loom replaces, and how to wait for another thread under it.
+/// Atomics and locks that loom replaces, and how to wait for another thread
+/// under it.
 pub mod model {
+    #[cfg(not(loom))]
+    pub use super::{Lock, LockGuard, Signal};
     #[cfg(not(loom))]
     pub use core::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence,
@@ -22,6 +25,70 @@ pub mod model {
     pub use loom::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence,
     };
+
+    #[cfg(loom)]
+    pub use locks::{Lock, LockGuard, Signal};
+
+    /// The lock and the signal of `sync` on loom's. Ranks are not checked:
+    /// loom's threads share one thread's locals.
+    #[cfg(loom)]
+    mod locks {
+        #![allow(missing_docs, reason = "they are told at the types these stand for")]
+
+        use crate::base::sync::Rank;
+        use loom::sync::{Condvar, Mutex, MutexGuard};
+
+        #[derive(Debug)]
+        pub struct Lock<T>(Mutex<T>);
+
+        impl<T> Lock<T> {
+            pub fn new(_rank: Rank, value: T) -> Lock<T> {
+                Lock(Mutex::new(value))
+            }
+
+            pub fn lock(&self) -> LockGuard<'_, T> {
+                LockGuard(Some(self.0.lock().unwrap()))
+            }
+        }
+
+        #[derive(Debug)]
+        pub struct LockGuard<'a, T>(Option<MutexGuard<'a, T>>);
+
+        impl<T> core::ops::Deref for LockGuard<'_, T> {
+            type Target = T;
+            fn deref(&self) -> &T {
+                self.0.as_ref().unwrap()
+            }
+        }
+
+        impl<T> core::ops::DerefMut for LockGuard<'_, T> {
+            fn deref_mut(&mut self) -> &mut T {
+                self.0.as_mut().unwrap()
+            }
+        }
+
+        #[derive(Debug)]
+        pub struct Signal(Condvar);
+
+        impl Signal {
+            pub fn new() -> Signal {
+                Signal(Condvar::new())
+            }
+
+            pub fn notify_all(&self) {
+                self.0.notify_all();
+            }
+
+            pub fn notify_one(&self) {
+                self.0.notify_one();
+            }
+
+            pub fn wait<T>(&self, guard: &mut LockGuard<'_, T>) {
+                let inner = guard.0.take().unwrap();
+                guard.0 = Some(self.0.wait(inner).unwrap());
+            }
+        }
+    }
 
     /// Waits a little for another thread, longer at each `attempt`.
     pub fn pause(attempt: u32) {
@@ -213,12 +280,11 @@ impl Signal {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(debug_assertions)]
     fn taking_locks_against_their_rank_panics() {
         let outer = Lock::new(Rank::Meta, ());
         let inner = Lock::new(Rank::Central, ());

@@ -8,8 +8,7 @@
 //!
 //! A reference may point anywhere into an object. The page table gives the
 //! span class; one multiplication gives the cell; its number is the number of
-//! the mark bit. With one worker the bit is set by a load and a store, with
-//! several by an atomic OR after a look.
+//! the mark bit, which one worker gets to set (`mark_word`).
 //!
 //! Objects of more than [`PIECE_BYTES`] are scanned in pieces, each a grey
 //! entry of its own. When the stack cannot grow the entry is dropped, the
@@ -18,9 +17,10 @@
 //! Protection: marking runs while the world is stopped; workers share nothing
 //! but the bitmaps and the pool (`work`).
 
-use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::base::sync::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
 use crate::collect::kernel::{self, Kernel, Level, Range};
+use crate::collect::mark_word::MarkWord;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::layouts::LayoutRecord;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
@@ -59,7 +59,7 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     extent: usize,
     page_info: NonNull<AtomicU32>,
     infos: NonNull<ClassInfo>,
-    marks: NonNull<AtomicU64>,
+    marks: NonNull<MarkWord>,
     level: Level,
     stack: Stack<'s>,
     pub(crate) marked: Marked,
@@ -97,7 +97,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             extent: space.committed_bytes(),
             page_info: space.page_info_table(),
             infos: space.class_info_table(),
-            marks: space.mark_table(),
+            marks: space.mark_table().cast(),
             level: Level::best(),
             stack: Stack::new(shared),
             marked: Marked::default(),
@@ -167,18 +167,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         // fewer than the bits of its pages.
         let word = unsafe { self.marks.add(first * BITMAP_WORDS_PER_PAGE + index / 64).as_ref() };
         let bit = 1u64 << (index % 64);
-        // Relaxed throughout: a mark orders nothing; the end of the phase
-        // publishes all of them.
-        let now = word.load(Relaxed);
-        if now & bit != 0 {
-            return false;
-        }
-        if SHARED {
-            word.fetch_or(bit, Relaxed) & bit == 0
-        } else {
-            word.store(now | bit, Relaxed);
-            true
-        }
+        if SHARED { word.claim_shared(bit) } else { word.claim_alone(bit) }
     }
 
     /// A pointer into a large object, or into no object at all.

@@ -3,6 +3,7 @@
 pub mod pacer;
 pub(crate) mod work;
 pub(crate) mod kernel;
+pub(crate) mod mark_word;
 pub(crate) mod mark;
 pub(crate) mod finalize;
 pub mod verify;

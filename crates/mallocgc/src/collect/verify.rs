@@ -284,7 +284,7 @@ impl Verifier<'_> {
         if space.is_unswept(span) {
             return Err(Fault::Unswept { span: base });
         }
-        if !span.cached_by.load(Relaxed).is_null() {
+        if span.cached_by.is_held() {
             return Err(Fault::Cached { span: base });
         }
         let found = (0..span.cells()).filter(|&index| space.is_allocated(span, index)).count();

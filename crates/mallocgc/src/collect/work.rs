@@ -12,7 +12,8 @@
 //! Protection: a segment belongs to one worker's stack or, behind the work
 //! lock, to the pool.
 
-use crate::base::sync::{AtomicUsize, Lock, Ordering, Rank, Signal};
+use crate::base::sync::model::{AtomicUsize, Lock, Signal};
+use crate::base::sync::{Ordering, Rank};
 use crate::os::{OsError, Reservation};
 use Ordering::Relaxed;
 use core::ptr::NonNull;
@@ -39,7 +40,8 @@ impl Grey {
     }
 }
 
-const SEGMENT_BYTES: usize = 16 << 10;
+/// Tiny in models, so that a few objects fill several.
+const SEGMENT_BYTES: usize = if cfg!(loom) { 256 } else { 16 << 10 };
 /// Entries of one segment.
 pub(crate) const SEGMENT_ENTRIES: usize = SEGMENT_BYTES / 8 - 2;
 
@@ -94,7 +96,7 @@ unsafe impl Sync for SharedWork {}
 const KEEP_BYTES: usize = 1 << 20;
 /// Stack memory there is from the start, so that marking without memory is
 /// slow at a few shapes of graphs and not at all of them.
-const FIRST_BYTES: usize = 4 * SEGMENT_BYTES;
+const FIRST_BYTES: usize = if cfg!(loom) { 4096 } else { 4 * SEGMENT_BYTES };
 
 impl SharedWork {
     /// A pool with room for one entry for each 16 bytes of heap, which no
@@ -442,7 +444,7 @@ impl Drop for Stack<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -469,5 +471,118 @@ mod tests {
             }
         }
         assert!(seen.iter().all(|&times| times == 1), "{:?}", &seen[..8]);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_models {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// Objects of the graph that is marked.
+    const OBJECTS: usize = 52;
+
+    /// Two workers, and a graph that is a tree: who scans an object makes its
+    /// children grey, as only it does.
+    struct Model {
+        shared: SharedWork,
+        children: fn(usize) -> core::ops::Range<usize>,
+        /// Written by who makes an object grey, and by who scans it: loom
+        /// reports when the one does not see the other's write.
+        scans: [UnsafeCell<u32>; OBJECTS],
+    }
+
+    impl Model {
+        fn write(&self, object: usize) {
+            // SAFETY: loom checks that nobody else touches it meanwhile.
+            self.scans[object].with_mut(|scans| unsafe { *scans += 1 });
+        }
+
+        fn push(&self, stack: &mut Stack<'_>, object: usize) {
+            self.write(object);
+            stack.push(Grey(object as u64));
+        }
+
+        /// As `Marker::drain`, with a look at the hungry after every fourth
+        /// object.
+        fn drain(&self) {
+            let mut stack = Stack::new(&self.shared);
+            loop {
+                while let Some(grey) = stack.pop() {
+                    let object = grey.0 as usize;
+                    self.write(object);
+                    (self.children)(object).for_each(|child| self.push(&mut stack, child));
+                    if object.is_multiple_of(4) && self.shared.is_hungry() {
+                        stack.share();
+                    }
+                }
+                if !stack.steal() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Marks from these roots with two workers; everything must be scanned once.
+    /// All schedules with up to three preemptions, besides those at a wait.
+    fn check(roots: usize, objects: usize, children: fn(usize) -> core::ops::Range<usize>) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(move || {
+            let shared = SharedWork::new(0).unwrap();
+            shared.begin(2);
+            let scans = core::array::from_fn(|_| UnsafeCell::new(0));
+            let model = Arc::new(Model { shared, children, scans });
+            {
+                let mut stack = Stack::new(&model.shared);
+                (0..roots).for_each(|root| model.push(&mut stack, root));
+                stack.offer_all();
+            }
+            let other = model.clone();
+            let other = thread::spawn(move || other.drain());
+            model.drain();
+            other.join().unwrap();
+            for object in &model.scans[..objects] {
+                // SAFETY: both workers are done.
+                assert_eq!(object.with(|scans| unsafe { *scans }), 2, "greyed and scanned once");
+            }
+            assert!(model.shared.pool.lock().offered.is_none(), "work was left");
+        });
+    }
+
+    /// Everybody waits, and nothing is grey: the workers end.
+    #[test]
+    fn loom_marking_without_roots_ends() {
+        check(0, 0, |_| 0..0);
+    }
+
+    /// One worker has all the work, in one segment, and hands half over.
+    #[test]
+    fn loom_a_hungry_worker_gets_half() {
+        check(1, 20, |object| if object == 0 { 1..20 } else { 0..0 });
+    }
+
+    /// One worker has several segments, and hands one over.
+    #[test]
+    fn loom_a_hungry_worker_gets_a_segment() {
+        check(1, 52, |object| if object == 0 { 1..52 } else { 0..0 });
+    }
+
+    /// What was handed over leads to more, which is handed back.
+    #[test]
+    fn loom_work_goes_to_and_fro() {
+        check(1, 36, |object| match object {
+            0 => 1..18,
+            1 => 18..36,
+            _ => 0..0,
+        });
+    }
+
+    /// Both begin with something, and end together.
+    #[test]
+    fn loom_two_segments_of_roots() {
+        check(SEGMENT_ENTRIES + 1, SEGMENT_ENTRIES + 1, |_| 0..0);
     }
 }

@@ -17,14 +17,16 @@
 use crate::base::Address;
 use crate::base::random::Random;
 use crate::base::size_class::{SIZE_CLASSES, TINY_SIZE};
-use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Release};
+use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::heap::central::Popped;
 use crate::heap::error::AllocError;
+use crate::heap::open_chunk::OpenChunk;
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
-use crate::heap::sweep::{Sweeping, Swept};
+use crate::heap::sweep::Swept;
 use crate::os::{OsError, Reservation, sanitizer};
+use Ordering::{Acquire, Relaxed, Release};
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 
@@ -51,8 +53,7 @@ const LISTED: u32 = 4;
 #[repr(C)]
 #[derive(Debug)]
 pub struct Cursor {
-    next: AtomicUsize,
-    limit: AtomicUsize,
+    chunk: OpenChunk,
     cell_bytes: AtomicU32,
     span: AtomicU32,
     /// Class of the next cursor that has been used since the last flush.
@@ -60,19 +61,10 @@ pub struct Cursor {
     flags: AtomicU32,
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Cursor>() == 32);
 
 impl Cursor {
-    #[inline]
-    pub(crate) fn next_address(&self) -> usize {
-        self.next.load(Relaxed)
-    }
-
-    #[inline]
-    pub(crate) fn limit_address(&self) -> usize {
-        self.limit.load(Relaxed)
-    }
-
     fn has(&self, flag: u32) -> bool {
         self.flags.load(Relaxed) & flag != 0
     }
@@ -109,12 +101,12 @@ impl Cursors {
     pub(crate) unsafe fn bump(self, class: SpanClassId) -> Option<Address> {
         // SAFETY: passed on.
         let cursor = unsafe { self.get(class) };
-        // Relaxed: only this thread writes cursors.
-        let at = cursor.next.load(Relaxed);
-        if at == cursor.limit.load(Relaxed) {
+        let at = cursor.chunk.next();
+        if at == cursor.chunk.limit() {
             return None;
         }
-        cursor.next.store(at + cursor.cell_bytes.load(Relaxed) as usize, Relaxed);
+        // Relaxed: only this thread writes cursors.
+        cursor.chunk.advance(at + cursor.cell_bytes.load(Relaxed) as usize);
         Some(Address::new(at))
     }
 }
@@ -324,8 +316,10 @@ impl Cache {
     fn list(&self, class: SpanClassId, cursor: &Cursor) {
         let info_free = cursor.cell_bytes.load(Relaxed) == 0;
         debug_assert!(info_free || cursor.span.load(Relaxed) == 0);
-        cursor.listed_next.store(self.listed.load(Relaxed), Relaxed);
-        self.listed.store(class.index() as u32 + 1, Relaxed);
+        // Release, both: pair with the Acquires in `counts`, which may not have
+        // seen the class being registered.
+        cursor.listed_next.store(self.listed.load(Relaxed), Release);
+        self.listed.store(class.index() as u32 + 1, Release);
         cursor.set(LISTED, true);
     }
 
@@ -366,8 +360,7 @@ impl Cache {
         span.set_free_index(start + count);
         span.set_taken(span.taken() + count);
         add(&self.taken[space.class_info(span.class()).size.index()], count as u64);
-        cursor.next.store(first.as_usize(), Relaxed);
-        cursor.limit.store(first.as_usize() + count * cell_bytes, Relaxed);
+        cursor.chunk.open(first.as_usize(), first.as_usize() + count * cell_bytes);
         Some(sampled)
     }
 
@@ -388,15 +381,14 @@ impl Cache {
         cursor.set(CELL_CLEARED, cleared);
         span.set_released(false);
         cursor.span.store(id.get(), Relaxed);
-        // Release: pairs with the Acquire in `Space::is_allocated`.
-        span.cached_by.store(core::ptr::from_ref(cursor).cast_mut(), Release);
+        span.cached_by.hold(&cursor.chunk);
         Ok(())
     }
 
     fn find_span(&self, space: &Space, class: SpanClassId) -> Result<SpanId, AllocError> {
         {
-            let sweeping = Sweeping::begin(space);
-            debug_assert!(sweeping.is_some(), "a mutator runs in a stopped world");
+            let pass = space.sweep_gate.begin();
+            debug_assert!(pass.is_some(), "a mutator runs in a stopped world");
             for _ in 0..SWEEPS_PER_REFILL {
                 match space.pop_span(class) {
                     Some(Popped::Swept(id)) => return Ok(id),
@@ -423,7 +415,7 @@ impl Cache {
     fn release(&self, space: &Space, cursor: &Cursor) {
         let Some(id) = SpanId::new(cursor.span.load(Relaxed)) else { return };
         let span = space.span(id);
-        let open = cursor.limit.load(Relaxed) - cursor.next.load(Relaxed);
+        let open = cursor.chunk.limit() - cursor.chunk.next();
         let unused = open / span.cell_bytes();
         // The gap is thrown away and drawn anew, whatever it said of the next
         // cell: to keep only those that say "sample" would sample too often.
@@ -433,10 +425,9 @@ impl Cache {
         subtract(&self.taken[space.class_info(span.class()).size.index()], unused as u64);
         let free = (span.cells() - span.taken()) * span.cell_bytes();
         space.live_bytes.fetch_sub(free as u64, Relaxed);
-        span.cached_by.store(core::ptr::null_mut(), Relaxed);
+        span.cached_by.release();
         cursor.span.store(0, Relaxed);
-        cursor.next.store(0, Relaxed);
-        cursor.limit.store(0, Relaxed);
+        cursor.chunk.close();
         space.central(span.class()).push(space, id);
     }
 
@@ -458,17 +449,18 @@ impl Cache {
     /// still to be handed out. Exact while the mutator allocates nothing.
     pub(crate) fn counts(&self, space: &Space) -> CacheCounts {
         let mut counts = self.chunk_counts();
-        let mut at = self.listed.load(Relaxed);
+        // Acquire, here and below: pairs with the Releases in `list`.
+        let mut at = self.listed.load(Acquire);
         while at != 0 {
             let class = SpanClassId::new((at - 1) as u16);
             let cursor = self.cursor(class);
-            let open = cursor.limit_address().saturating_sub(cursor.next_address());
+            let open = cursor.chunk.limit().saturating_sub(cursor.chunk.next());
             let size = space.class_info(class).size;
             // A reader beside the owner may see the ends of two chunks.
             let cells = (open / size.cell_size()).min(size.cells()) as u64;
             let count = &mut counts.cells[size.index()];
             *count = count.saturating_sub(cells);
-            at = cursor.listed_next.load(Relaxed);
+            at = cursor.listed_next.load(Acquire);
         }
         counts
     }

@@ -1,9 +1,11 @@
 //! Object lookup: which object an address lies in, if any (the origin's
 //! `findObject`).
 //!
-//! Any number may be asked about, from any thread. The answer is exact while
-//! nobody allocates from or sweeps the span in question; beside a running
-//! mutator a cell being handed out this moment may be reported either way.
+//! Any number may be asked about, from any thread. An object that a mutator
+//! has is found, whatever others do meanwhile. Of what nobody has, and for
+//! threads that do not keep a cycle away, the answer is that of some moment: a
+//! cell being handed out may be reported either way, and so may one of a span
+//! being swept.
 
 use crate::base::{Address, WORD_SIZE};
 use crate::heap::space::Space;

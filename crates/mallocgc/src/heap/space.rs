@@ -23,7 +23,7 @@
 //!
 //! Not here: what is free in a span (`cache`), who is alive (`collect`).
 
-use crate::base::size_class::{SizeClass, TINY_SIZE};
+use crate::base::size_class::{MAX_CELLS, SizeClass, TINY_SIZE};
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
 use crate::heap::central::{Central, Popped};
@@ -31,11 +31,13 @@ use crate::heap::error::AllocError;
 use crate::heap::first_touch::{self, FirstTouch};
 use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
 use crate::heap::meta::Meta;
+use crate::heap::page_entry::PageEntry;
 use crate::heap::pages::{PageRun, Pages};
 use crate::heap::scavenge::Reading;
 use crate::heap::span::{PageInfo, Shape, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
 use crate::heap::special::Specials;
+use crate::heap::sweep_gate::SweepGate;
 use crate::layout::LayoutId;
 use crate::os::{HugePages, OsError, Reservation, sanitizer};
 use Ordering::{Acquire, Relaxed, Release};
@@ -43,6 +45,8 @@ use core::ptr::NonNull;
 
 /// Words of each bitmap for one page: a bit for each 8-byte cell.
 pub(crate) const BITMAP_WORDS_PER_PAGE: usize = PAGE_SIZE / 8 / 64;
+
+const _: () = assert!(MAX_CELLS.div_ceil(64) <= BITMAP_WORDS_PER_PAGE); // `Space::bits` counts on it
 
 /// The smallest step in which the heap is committed.
 const GROWTH_MIN_PAGES: usize = (4 << 20) / PAGE_SIZE;
@@ -161,10 +165,8 @@ pub struct Space {
     pub(crate) unswept_spans: AtomicUsize,
     /// Spans in use.
     pub(crate) span_count: AtomicUsize,
-    /// Threads sweeping a span this moment.
-    pub(crate) sweepers: AtomicUsize,
-    /// Nobody may begin to sweep.
-    pub(crate) sweep_closed: AtomicBool,
+    /// Who may hold a span that is being swept.
+    pub(crate) sweep_gate: SweepGate,
     /// Where `reclaim` looks next.
     pub(crate) reclaim_class: AtomicUsize,
     limit_bytes: AtomicUsize,
@@ -266,8 +268,7 @@ impl Space {
             used_pages: AtomicUsize::new(0),
             unswept_spans: AtomicUsize::new(0),
             span_count: AtomicUsize::new(0),
-            sweepers: AtomicUsize::new(0),
-            sweep_closed: AtomicBool::new(false),
+            sweep_gate: SweepGate::new(),
             reclaim_class: AtomicUsize::new(0),
             limit_bytes: AtomicUsize::new(options.limit_bytes),
             class_count: AtomicUsize::new(0),
@@ -367,28 +368,25 @@ impl Space {
     /// What the page table says of a page in use.
     #[inline]
     pub(crate) fn page_info(&self, page: PageId) -> PageInfo {
-        debug_assert!(page.index() << PAGE_SHIFT < self.committed_bytes());
-        // SAFETY: invariant 1; callers have the page from `page_of` or a span.
-        let entry = unsafe { self.page_info.add(page.index()).as_ref() };
-        // Acquire: pairs with the Release in `publish`, so that the span
-        // record is seen as `describe` left it.
-        PageInfo(entry.load(Acquire))
+        self.page_entry(page).info()
     }
 
     #[inline]
-    fn page_span_entry(&self, page: PageId) -> &AtomicU32 {
+    fn page_entry(&self, page: PageId) -> PageEntry<'_> {
         debug_assert!(page.index() << PAGE_SHIFT < self.committed_bytes());
-        // SAFETY: invariant 1, as in `page_info`.
-        unsafe { self.page_span.add(page.index()).as_ref() }
+        // SAFETY: invariant 1; callers have the page from `page_of` or a span.
+        unsafe {
+            PageEntry {
+                info: self.page_info.cast().add(page.index()).as_ref(),
+                span: self.page_span.cast().add(page.index()).as_ref(),
+            }
+        }
     }
 
     /// The span of a page in use.
     #[inline]
     pub fn span_of_page(&self, page: PageId) -> Option<SpanId> {
-        if self.page_info(page) == PageInfo::NONE {
-            return None;
-        }
-        SpanId::new(self.page_span_entry(page).load(Relaxed))
+        self.page_entry(page).span()
     }
 
     // --- records ---------------------------------------------------------
@@ -509,7 +507,9 @@ impl Space {
         let first = span.base().offset_from(self.heap_base) >> PAGE_SHIFT;
         let words = span.cells().div_ceil(64);
         // SAFETY: the bitmap covers every committed page (invariant 1), and a
-        // span has at most 64 cells a word, 16 words a page.
+        // span has at most 64 cells a word, 16 words a page. Whoever asks
+        // beside the span's end may have the base of one and the cells of
+        // another: a page's words suffice for the cells of any.
         unsafe {
             let start = table.add(first * BITMAP_WORDS_PER_PAGE);
             core::slice::from_raw_parts(start.as_ptr(), words)
@@ -554,12 +554,9 @@ impl Space {
         if index >= span.free_index() {
             return false;
         }
-        // SAFETY: a cursor outlives its heap's spans (`cache`, invariant 1).
-        let Some(cursor) = (unsafe { span.cached_by.load(Acquire).as_ref() }) else { return true };
-        // The open chunk reaches to `free_index`; from the cursor on its cells
-        // are not yet handed out.
         let cell = span.base().add(index.wrapping_mul(span.cell_bytes())).as_usize();
-        !(cursor.next_address() <= cell && cell < cursor.limit_address())
+        // SAFETY: a cursor outlives its heap's spans (`cache`, invariant 1).
+        !unsafe { span.cached_by.withholds(cell) }
     }
 
     // --- spans -----------------------------------------------------------
@@ -720,13 +717,9 @@ impl Space {
         }
         for back in 0..run.pages {
             let page = run.first.add(back);
-            self.page_span_entry(page).store(id.get(), Relaxed);
             let back = if large { 0 } else { (back as u32) << PageInfo::BACK_SHIFT };
             let entry = class.index() as u32 | back | flags;
-            // SAFETY: the page is committed (invariant 1).
-            let place = unsafe { self.page_info.add(page.index()).as_ref() };
-            // Release: pairs with the Acquire in `page_info`.
-            place.store(entry, Release);
+            self.page_entry(page).publish(PageInfo(entry), id);
         }
     }
 
@@ -739,9 +732,7 @@ impl Space {
         let first = self.page_of(span.base()).expect("a span lies in the heap");
         let pages = span.pages();
         for page in 0..pages {
-            // SAFETY: the page is committed (invariant 1).
-            let place = unsafe { self.page_info.add(first.index() + page).as_ref() };
-            place.store(0, Relaxed);
+            self.page_entry(first.add(page)).withdraw();
         }
         // Nobody's until they are handed out again; unmapping ends it as well.
         sanitizer::poison(span.base(), pages << PAGE_SHIFT);

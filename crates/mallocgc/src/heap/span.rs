@@ -11,7 +11,7 @@
 
 use crate::base::Address;
 use crate::base::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use crate::heap::cache::Cursor;
+use crate::heap::open_chunk::ChunkHolder;
 use crate::heap::span_class::SpanClassId;
 use core::num::NonZeroU32;
 
@@ -78,8 +78,8 @@ pub struct Span {
     flags: AtomicU32,
     /// Next span of the same list.
     next: AtomicU32,
-    /// The cursor of the cache that holds the span, or null.
-    pub(crate) cached_by: AtomicPtr<Cursor>,
+    /// The chunk of the cache that holds the span, or none.
+    pub(crate) cached_by: ChunkHolder,
     /// Table of the records on this span's objects, or null (`special`).
     pub(crate) specials: AtomicPtr<u8>,
 }
@@ -96,7 +96,7 @@ impl Span {
         self.taken.store(0, Relaxed);
         self.flags.store(0, Relaxed);
         self.next.store(0, Relaxed);
-        self.cached_by.store(core::ptr::null_mut(), Relaxed);
+        self.cached_by.clear();
         self.specials.store(core::ptr::null_mut(), Relaxed);
     }
 

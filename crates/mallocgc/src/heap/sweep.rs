@@ -5,13 +5,13 @@
 //! bitmap for the next cycle's marks and rewinds the span. When cells are
 //! clobbered for debugging, and only then, the dead ones are written.
 //!
-//! Protection: who popped the span from its central list owns it. The number
-//! of threads between popping and pushing is `Space::sweepers`; a cycle waits
-//! for it to fall to zero.
+//! Protection: who popped the span from its central list owns it. Threads
+//! between popping and pushing hold a pass of `Space::sweep_gate`, which a
+//! cycle closes (`sweep_gate`).
 //!
 //! Not here: who sweeps when (`collect::sweep`).
 
-use crate::base::sync::Ordering::{Relaxed, Release, SeqCst};
+use crate::base::sync::Ordering::Relaxed;
 use crate::base::{Address, PAGE_SHIFT};
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
@@ -76,7 +76,7 @@ impl Space {
     /// Sweeps one span of `class` and puts it where it belongs; `None` when
     /// the class has no unswept span. Returns the pages given back.
     pub(crate) fn sweep_one(&self, class: SpanClassId) -> Option<usize> {
-        let _sweeping = Sweeping::begin(self)?;
+        let _pass = self.sweep_gate.begin()?;
         let central = self.central(class);
         let id = central.pop_unswept(self)?;
         let pages = self.span(id).pages();
@@ -136,18 +136,12 @@ impl Space {
     /// that are no mutators must not begin with what the cycle leaves.
     pub(crate) fn close_sweep(&self) {
         debug_assert_eq!(self.unswept_spans.load(Relaxed), 0);
-        self.sweep_closed.store(true, SeqCst);
-        // SeqCst here and in `Sweeping::begin`: of two threads that each
-        // write one word and read the other's, one sees the other.
-        while self.sweepers.load(SeqCst) != 0 {
-            std::thread::yield_now();
-        }
+        self.sweep_gate.close();
     }
 
     /// Lets sweeping begin.
     pub(crate) fn open_sweep(&self) {
-        // Release: pairs with the load in `Sweeping::begin`.
-        self.sweep_closed.store(false, Release);
+        self.sweep_gate.open();
     }
 
     /// Gives back the memory of a sparse span's pages that hold no survivor.
@@ -208,24 +202,5 @@ fn clobber_cell(cell: Address, bytes: usize, pattern: u64) {
         // SAFETY: by invariant 1 of `Span` the word lies in the cell; it is
         // dead and the sweeper owns the span.
         unsafe { cell.as_ptr::<u64>().add(word).write(pattern) };
-    }
-}
-
-/// This thread may hold a popped span.
-pub(crate) struct Sweeping<'s>(&'s Space);
-
-impl<'s> Sweeping<'s> {
-    /// `None` while a cycle keeps sweeping closed.
-    pub(crate) fn begin(space: &'s Space) -> Option<Sweeping<'s>> {
-        space.sweepers.fetch_add(1, SeqCst);
-        let sweeping = Sweeping(space);
-        (!space.sweep_closed.load(SeqCst)).then_some(sweeping)
-    }
-}
-
-impl Drop for Sweeping<'_> {
-    fn drop(&mut self) {
-        // Release: pairs with the Acquire in `finish_sweep`.
-        self.0.sweepers.fetch_sub(1, Release);
     }
 }

@@ -8,7 +8,7 @@
 //! Protection: the table and the ranges are behind the roots lock; a slot's
 //! words are atomic.
 
-use crate::base::sync::{AtomicU32, AtomicUsize, Lock, Ordering, Rank};
+use crate::base::sync::{Lock, Ordering, Rank, model::AtomicU32, model::AtomicUsize};
 use crate::base::{Address, WORD_SIZE};
 use crate::heap::meta::{Meta, MetaError, MetaStat};
 use Ordering::{Acquire, Relaxed, Release};
@@ -104,8 +104,27 @@ impl RootSlot {
 
     /// Ends the handle.
     pub(crate) fn release(&self) {
-        // Release: pairs with the Acquire in `trim`.
+        // Release: pairs with the Acquire in `free_if_dead`, so that nobody
+        // else has the slot before the handle's last use of it.
         self.state.store(SLOT_DEAD, Release);
+    }
+
+    /// Whether a handle has the slot.
+    fn is_used(&self) -> bool {
+        // Relaxed: a handle that is dropped this moment may count or not.
+        self.state.load(Relaxed) == SLOT_USED
+    }
+
+    /// Makes the slot of a dropped handle free; whether it was one. The caller
+    /// holds the table's lock.
+    fn free_if_dead(&self) -> bool {
+        // Acquire: pairs with the Release in `release`.
+        let dead = self.state.load(Acquire) == SLOT_DEAD;
+        if dead {
+            // Relaxed: read under the lock only, until it is used again.
+            self.state.store(SLOT_FREE, Relaxed);
+        }
+        dead
     }
 }
 
@@ -218,9 +237,7 @@ impl Roots {
             // SAFETY: chunks live as long as the heap.
             let chunk = unsafe { chunk.as_ref() };
             for slot in &chunk.slots {
-                // Acquire: pairs with the Release in `release`.
-                if slot.state.load(Acquire) == SLOT_DEAD {
-                    slot.state.store(SLOT_FREE, Relaxed);
+                if slot.free_if_dead() {
                     push_free(&mut tables.free, slot);
                 }
             }
@@ -283,14 +300,10 @@ impl Roots {
             // SAFETY: chunks live as long as the heap.
             let chunk = unsafe { chunk.as_ref() };
             for slot in &chunk.slots {
-                // Acquire: pairs with the Release in `release`.
-                match slot.state.load(Acquire) {
-                    SLOT_USED => sink.reference(slot.value.load(Relaxed)),
-                    SLOT_DEAD => {
-                        slot.state.store(SLOT_FREE, Relaxed);
-                        push_free(&mut tables.free, slot);
-                    }
-                    _ => {}
+                if slot.is_used() {
+                    sink.reference(slot.value.load(Relaxed));
+                } else if slot.free_if_dead() {
+                    push_free(&mut tables.free, slot);
                 }
             }
             at = chunk.next;
@@ -321,4 +334,69 @@ fn push_free(free: &mut Option<NonNull<RootSlot>>, slot: &RootSlot) {
     *free = Some(NonNull::from(slot));
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<RootSlot>() == 2 * WORD_SIZE);
+
+#[cfg(all(test, loom))]
+mod loom_models {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+
+    /// A slot with a handle, and the table's lock.
+    struct Model {
+        slot: RootSlot,
+        table: Mutex<()>,
+        /// Written by who has the slot; loom reports when two have it.
+        owner: UnsafeCell<usize>,
+    }
+
+    impl Model {
+        fn own(&self, who: usize) {
+            // SAFETY: loom checks that nobody else touches it meanwhile.
+            self.owner.with_mut(|owner| unsafe { *owner = who });
+        }
+    }
+
+    /// A handle is dropped without the lock, beside a cycle that reads the
+    /// table and a thread that wants a slot: the slot changes hands once the
+    /// first handle is done with it.
+    #[test]
+    fn loom_a_slot_is_used_again_after_its_last_use() {
+        loom::model(|| {
+            let slot = RootSlot { value: AtomicUsize::new(1), state: AtomicU32::new(SLOT_USED) };
+            let (table, owner) = (Mutex::new(()), UnsafeCell::new(1));
+            let model = Arc::new(Model { slot, table, owner });
+            let first = model.clone();
+            let first = thread::spawn(move || {
+                first.own(1);
+                assert_eq!(first.slot.get(), Address::new(1), "another's object");
+                first.slot.release();
+            });
+            let cycle = model.clone();
+            let cycle = thread::spawn(move || {
+                let _table = cycle.table.lock().unwrap();
+                if cycle.slot.is_used() {
+                    let value = cycle.slot.get();
+                    assert!([1, 2].contains(&value.as_usize()), "a free slot's link was a root");
+                }
+                cycle.slot.free_if_dead();
+            });
+            {
+                let _table = model.table.lock().unwrap();
+                model.slot.free_if_dead();
+                // Free by this look, or by the cycle's.
+                if model.slot.state.load(Relaxed) == SLOT_FREE {
+                    model.own(2);
+                    model.slot.set(Address::new(2));
+                    model.slot.state.store(SLOT_USED, Relaxed);
+                }
+            }
+            first.join().unwrap();
+            cycle.join().unwrap();
+            let used_again = model.slot.get() == Address::new(2);
+            assert_eq!(used_again, model.slot.is_used(), "the new handle keeps its slot");
+        });
+    }
+}

@@ -5,6 +5,8 @@ use crate::support::{self, find, find_at};
 use mallocgc::base::size_class::SizeClass;
 use mallocgc::layout::TypeLayout;
 use mallocgc::raw::{AllocFlags, Force, Layout};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 #[test]
 fn every_byte_of_every_class_leads_to_its_object() {
@@ -209,5 +211,28 @@ fn lookups_beside_running_mutators_are_sane() {
             }
             assert!(asked > 0);
         });
+    });
+}
+
+#[test]
+fn an_object_is_found_while_its_allocator_moves_on() {
+    let heap = support::heap();
+    let last = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let allocator = scope.spawn(|| {
+            let m = heap.attach().unwrap();
+            // A span has 16 of these, so that cursors change spans all the
+            // time. Nobody touches them, so they take no memory.
+            for _ in 0..support::scaled(2_000_000) {
+                let made = m.mallocgc(512, Layout::NOSCAN, AllocFlags::NO_TINY).unwrap();
+                last.store(number(made), Release);
+            }
+        });
+        while !allocator.is_finished() {
+            let address = last.load(Acquire);
+            for _ in 0..100 {
+                assert!(address == 0 || find_at(&heap, address).is_some(), "{address:#x} is lost");
+            }
+        }
     });
 }

@@ -77,7 +77,8 @@ mod loom_models {
         in_table: Mutex<bool>,
         /// References that the record holds to its heap.
         holds: AtomicUsize,
-        /// Written when the record is freed; loom reports a race.
+        /// Read by who uses the record, written when it is freed; loom reports
+        /// a use that is not ordered before.
         freed: UnsafeCell<u32>,
     }
 
@@ -91,12 +92,19 @@ mod loom_models {
             }
         }
 
+        /// Reads the record, as its handles and the collector do.
+        fn read(&self) {
+            // SAFETY: loom checks that nobody writes it meanwhile.
+            assert_eq!(self.freed.with(|freed| unsafe { *freed }), 0, "used after it was freed");
+        }
+
         fn free(&self) {
             // SAFETY: loom checks that nobody else touches it meanwhile.
             self.freed.with_mut(|freed| unsafe { *freed += 1 });
         }
 
         fn drop_handle(&self) {
+            self.read();
             let last = self.count.subtract();
             if last == LastHandle::No {
                 return;
@@ -131,6 +139,7 @@ mod loom_models {
         fn die(&self) {
             let mut table = self.in_table.lock().unwrap();
             *table = false;
+            self.read();
             if self.count.detach() {
                 self.free();
             }
