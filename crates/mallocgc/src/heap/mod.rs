@@ -11,6 +11,7 @@ pub mod span_class;
 pub mod layouts;
 pub mod central;
 pub mod space;
+pub mod join;
 pub mod sweep;
 pub mod cache;
 pub mod large;

@@ -235,6 +235,8 @@ impl PageInfo {
     pub(crate) const NO_SCAN: u32 = 1 << 26;
     /// Each cell begins with a header word naming its layout.
     pub(crate) const MIXED: u32 = 1 << 27;
+    /// Cells may be joined to objects of a larger class (`join`).
+    pub(crate) const JOINED: u32 = 1 << 28;
 
     /// The span class, meaningless for [`PageInfo::NONE`].
     #[inline]
@@ -246,6 +248,12 @@ impl PageInfo {
     #[inline]
     pub fn pages_back(self) -> usize {
         (self.0 >> Self::BACK_SHIFT & 0xff) as usize
+    }
+
+    /// Whether cells of the span may be joined.
+    #[inline]
+    pub(crate) fn is_joined(self) -> bool {
+        self.has(Self::JOINED)
     }
 
     /// Whether one of the flags is set.
