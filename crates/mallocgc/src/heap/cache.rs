@@ -75,6 +75,14 @@ impl Cursor {
         self.limit.load(Relaxed)
     }
 
+    /// How many cells of its span are one object: mostly one.
+    #[inline]
+    fn joined(&self, span: &Span) -> usize {
+        let (bytes, cell_bytes) = (self.cell_bytes.load(Relaxed) as usize, span.cell_bytes());
+        // A division takes longer than all else on the way to a chunk.
+        if bytes == cell_bytes { 1 } else { bytes / cell_bytes }
+    }
+
     fn has(&self, flag: u32) -> bool {
         self.flags.load(Relaxed) & flag != 0
     }
@@ -333,9 +341,9 @@ impl Cache {
     /// one for the profile.
     fn open_chunk(&self, space: &Space, cursor: &Cursor, span: &Span) -> Option<bool> {
         let survivors = space.survivor_bits(span);
-        // Of an object, of which each may be some joined cells.
+        // Of an object, which may be some joined cells.
         let cell_bytes = cursor.cell_bytes.load(Relaxed) as usize;
-        let joined = cell_bytes / span.cell_bytes();
+        let joined = cursor.joined(span);
         let (start, mut count) = if joined == 1 {
             let (start, end) = next_clear_run(survivors, span.free_index(), span.cells())?;
             (start, end - start)
@@ -444,7 +452,7 @@ impl Cache {
         let span = space.span(id);
         let open = cursor.limit.load(Relaxed) - cursor.next.load(Relaxed);
         let cell_bytes = cursor.cell_bytes.load(Relaxed) as usize;
-        let joined = cell_bytes / span.cell_bytes();
+        let joined = cursor.joined(span);
         let unused = open / cell_bytes;
         // The gap is thrown away and drawn anew, whatever it said of the next
         // cell: to keep only those that say "sample" would sample too often.

@@ -719,9 +719,10 @@ impl Space {
         }
     }
 
-    /// Says in the page table whether cells of a span may be joined. The caller
-    /// owns the span.
+    /// Says in the record and the page table whether cells of a span may be
+    /// joined. The caller owns the span.
     pub(crate) fn set_joined(&self, span: &Span, joined: bool) {
+        span.set_joined(joined);
         let first = self.page_of(span.base()).expect("a span lies in the heap");
         for page in first.index()..first.index() + span.pages() {
             // SAFETY: the page is committed (invariant 1).

@@ -49,6 +49,9 @@ pub(crate) const NEEDS_ZERO: u32 = 1;
 /// Bit of [`Span::flags`]: pages without survivors have been given back.
 const RELEASED: u32 = 2;
 
+/// Bit of [`Span::flags`]: cells may be joined, as the pages say as well.
+const JOINED: u32 = 4;
+
 /// A run of pages cut into cells of one size and one layout.
 ///
 /// # Invariants
@@ -189,6 +192,17 @@ impl Span {
 
     pub(crate) fn set_released(&self, released: bool) {
         self.set_flag(RELEASED, released);
+    }
+
+    /// Whether cells may be joined to objects of a larger class (`join`).
+    #[inline]
+    pub(crate) fn is_joined(&self) -> bool {
+        self.flags.load(Relaxed) & JOINED != 0
+    }
+
+    /// For `Space::set_joined`.
+    pub(crate) fn set_joined(&self, joined: bool) {
+        self.set_flag(JOINED, joined);
     }
 
     fn set_flag(&self, flag: u32, on: bool) {

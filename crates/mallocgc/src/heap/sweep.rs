@@ -57,7 +57,7 @@ impl Space {
         let live = live as usize;
         let freed = (span.taken() - live) as u64;
         if freed != 0 {
-            let joined = if self.is_joined(span) { self.sweep_joins(span) as u64 } else { 0 };
+            let joined = if span.is_joined() { self.sweep_joins(span) as u64 } else { 0 };
             let size = self.class_info(span.class()).size.index();
             self.freed[size].fetch_add(freed - joined, Relaxed);
             if size == 0 {
