@@ -65,7 +65,30 @@ const DONORS: [[Option<Donor>; MOST_CELLS - 1]; SIZE_CLASSES] = {
     all
 };
 
+/// Whether a size class is a donor of any.
+const GIVES: [bool; SIZE_CLASSES] = {
+    let mut gives = [false; SIZE_CLASSES];
+    let mut class = 1;
+    while class < SIZE_CLASSES {
+        let mut number = 0;
+        while number < MOST_CELLS - 1 {
+            if let Some(donor) = &DONORS[class][number] {
+                gives[donor.size.index()] = true;
+            }
+            number += 1;
+        }
+        class += 1;
+    }
+    gives
+};
+
 impl Donor {
+    /// Whether cells of a span class can be joined to another's.
+    pub(crate) fn gives(class: SpanClassId) -> bool {
+        // The pointer-free classes are numbered like their sizes.
+        GIVES.get(class.index()).is_some_and(|&gives| gives)
+    }
+
     /// Objects begin at multiples of so many cells, so that they have the
     /// alignment of their class.
     pub(crate) fn step(bytes: usize, cell_bytes: usize) -> usize {
@@ -233,6 +256,12 @@ mod tests {
         assert_eq!(of(144), [48, 24]);
         assert_eq!(of(176), []);
         assert_eq!(of(1024), [512, 256, 128]);
+        for size in SizeClass::all() {
+            let gives = donors().any(|(_, donor)| donor.size == size);
+            assert_eq!(Donor::gives(SpanClassId::no_scan(size)), gives, "{size:?}");
+            assert!(!Donor::gives(SpanClassId::mixed(size)));
+        }
+        assert!(!Donor::gives(SpanClassId::TINY));
     }
 
     #[test]

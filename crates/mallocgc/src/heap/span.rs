@@ -49,6 +49,9 @@ pub(crate) const NEEDS_ZERO: u32 = 1;
 /// Bit of [`Span::flags`]: pages without survivors have been given back.
 const RELEASED: u32 = 2;
 
+/// Bit of [`Span::flags`]: the span was sparse when last swept.
+const SPARSE: u32 = 8;
+
 /// Bit of [`Span::flags`]: cells may be joined, as the pages say as well.
 const JOINED: u32 = 4;
 
@@ -192,6 +195,16 @@ impl Span {
 
     pub(crate) fn set_released(&self, released: bool) {
         self.set_flag(RELEASED, released);
+    }
+
+    /// Whether the span was sparse when last swept, and no cache has held it
+    /// since.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.flags.load(Relaxed) & SPARSE != 0
+    }
+
+    pub(crate) fn set_sparse(&self, sparse: bool) {
+        self.set_flag(SPARSE, sparse);
     }
 
     /// Whether cells may be joined to objects of a larger class (`join`).

@@ -13,6 +13,7 @@
 
 use crate::base::sync::Ordering::{Relaxed, Release, SeqCst};
 use crate::base::{Address, PAGE_SHIFT};
+use crate::heap::join::Donor;
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
@@ -66,9 +67,13 @@ impl Space {
             span.set_needs_zero(true);
         }
         let sparse = span.free_index() == 0 && live * SPARSE_PARTS <= span.cells();
-        if sparse && live != 0 && !span.is_released() {
+        // Cells that may be joined are left a cycle to be used so: that is
+        // cheaper than to give pages back and touch them again.
+        let wanted = Donor::gives(span.class()) && !span.is_sparse();
+        if sparse && live != 0 && !wanted && !span.is_released() {
             self.release_dead_pages(span);
         }
+        span.set_sparse(sparse);
         span.set_taken(live);
         span.set_free_index(0);
         span.set_swept(self.sweep_generation());
