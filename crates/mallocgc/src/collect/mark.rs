@@ -19,7 +19,7 @@
 
 use crate::base::sync::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
-use crate::collect::kernel::{self, Kernel, Level, Range};
+use crate::collect::kernel::{self, Kernel, Level};
 use crate::collect::mark_word::MarkWord;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::layouts::LayoutRecord;
@@ -28,6 +28,7 @@ use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
 use crate::layout::Tracer;
 use crate::os;
+use core::ops::Range;
 use core::ptr::NonNull;
 
 /// Grey objects being fetched at a time: enough to hide a miss to memory.
@@ -126,7 +127,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         // SAFETY: the page is committed, so the table has its entry (`Space`,
         // invariant 1). Relaxed: nothing is published while marking.
         let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
-        if info.0 & (PageInfo::LARGE | PageInfo::PRESENT) != PageInfo::PRESENT {
+        const PLAIN: u32 = PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED;
+        if info.0 & PLAIN != PageInfo::PRESENT {
             self.lower(*hot);
             self.visit_rare(offset, info);
             *hot = self.lift();
@@ -170,13 +172,17 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if SHARED { word.claim_shared(bit) } else { word.claim_alone(bit) }
     }
 
-    /// A pointer into a large object, or into no object at all.
+    /// A pointer into a large object, into joined cells, or into no object at
+    /// all.
     #[cold]
     fn visit_rare(&mut self, offset: usize, info: PageInfo) {
         if info == PageInfo::NONE {
             // A free page: the slot holds something that is not a reference
             // into this heap any more. `verify` reports such slots.
             return;
+        }
+        if info.is_joined() {
+            return self.visit_joined(offset, info);
         }
         let Some(id) = self.space.span_of_page(PageId((offset >> PAGE_SHIFT) as u32)) else {
             return;
@@ -190,6 +196,35 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         self.marked.bytes += span.cell_bytes() as u64;
         if !info.has(PageInfo::NO_SCAN) {
             self.push_large(span);
+        }
+    }
+
+    /// A pointer into a span with joined cells: all of an object's are marked.
+    /// They hold no references.
+    fn visit_joined(&mut self, offset: usize, info: PageInfo) {
+        // SAFETY: a present page names a registered class.
+        let class_info = unsafe { self.infos.add(info.class().index()).as_ref() };
+        debug_assert!(info.has(PageInfo::NO_SCAN));
+        let first = (offset >> PAGE_SHIFT) - info.pages_back();
+        let from_first = offset - (first << PAGE_SHIFT);
+        let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
+        let cells = usize::from(class_info.cells);
+        if index < cells {
+            let object = self.space.joined_cells(PageId(first as u32), cells, index);
+            self.mark_cells(first, object, class_info.cell_bytes as usize);
+        }
+    }
+
+    /// Marks the cells of one object.
+    fn mark_cells(&mut self, first: usize, mut cells: Range<usize>, cell_bytes: usize) {
+        let bytes = cells.len() * cell_bytes;
+        // Who marks the first marks the others.
+        if cells.next().is_some_and(|index| self.set_mark(first, index)) {
+            cells.for_each(|index| {
+                self.set_mark(first, index);
+            });
+            self.marked.objects += 1;
+            self.marked.bytes += bytes as u64;
         }
     }
 
@@ -322,7 +357,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     #[inline(always)]
     fn scan_mask<K: Kernel>(&mut self, hot: &mut Hot, address: usize, mut mask: u64) {
         if mask.count_ones() > SCALAR_WORDS_MAX {
-            let range = Range { base: self.base, extent: self.extent };
+            let range = kernel::Range { base: self.base, extent: self.extent };
             // SAFETY: the words of the layout's mask lie in the cell, the world
             // is stopped, and `drain_own` chose a kernel of this processor.
             mask = unsafe { K::filter(Address::new(address).as_ptr(), mask, range) };
@@ -463,10 +498,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     /// Marks an object whose references are marked already.
     pub(crate) fn mark_only(&mut self, span: &Span, index: usize) {
         let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
-        if self.set_mark(first, index) {
-            self.marked.objects += 1;
-            self.marked.bytes += span.cell_bytes() as u64;
-        }
+        self.mark_cells(first, self.space.object_cells(span, index), span.cell_bytes());
     }
 
     /// Hands everything grey over to the workers that begin now.

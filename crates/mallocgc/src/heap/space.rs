@@ -163,6 +163,8 @@ pub struct Space {
     used_pages: AtomicUsize,
     /// Spans the running sweep has not reached.
     pub(crate) unswept_spans: AtomicUsize,
+    /// Swept spans in the lists of sparse ones.
+    pub(crate) sparse_spans: AtomicUsize,
     /// Spans in use.
     pub(crate) span_count: AtomicUsize,
     /// Who may hold a span that is being swept.
@@ -267,6 +269,7 @@ impl Space {
             fresh_bytes: AtomicU64::new(0),
             used_pages: AtomicUsize::new(0),
             unswept_spans: AtomicUsize::new(0),
+            sparse_spans: AtomicUsize::new(0),
             span_count: AtomicUsize::new(0),
             sweep_gate: SweepGate::new(),
             reclaim_class: AtomicUsize::new(0),
@@ -502,6 +505,12 @@ impl Space {
         self.bitmaps[1 - self.parity.load(Relaxed) as usize]
     }
 
+    /// The bitmap that has the joins, whatever the parity.
+    #[inline]
+    pub(crate) fn join_table(&self) -> NonNull<AtomicU64> {
+        self.bitmaps[0]
+    }
+
     #[inline]
     fn bits(&self, table: NonNull<AtomicU64>, span: &Span) -> &[AtomicU64] {
         let first = span.base().offset_from(self.heap_base) >> PAGE_SHIFT;
@@ -533,6 +542,7 @@ impl Space {
         self.parity.fetch_xor(1, Relaxed);
         self.sweep_generation.fetch_add(1, Relaxed);
         self.unswept_spans.store(self.span_count.load(Relaxed), Relaxed);
+        self.sparse_spans.store(0, Relaxed);
     }
 
     /// Whether a span has not been swept since the last cycle.
@@ -548,12 +558,11 @@ impl Space {
         let bits = self.survivor_bits(span);
         let Some(word) = bits.get(index / 64) else { return false };
         let survived = word.load(Relaxed) >> (index % 64) & 1 != 0;
-        if survived || self.is_unswept(span) {
-            return survived;
-        }
-        if index >= span.free_index() {
+        if !survived && (self.is_unswept(span) || index >= span.free_index()) {
             return false;
         }
+        // The open chunk reaches to `free_index`, or has survivors' bits if its
+        // cells are joined; from the cursor on they are not yet handed out.
         let cell = span.base().add(index.wrapping_mul(span.cell_bytes())).as_usize();
         // SAFETY: a cursor outlives its heap's spans (`cache`, invariant 1).
         !unsafe { span.cached_by.withholds(cell) }
@@ -720,6 +729,22 @@ impl Space {
             let back = if large { 0 } else { (back as u32) << PageInfo::BACK_SHIFT };
             let entry = class.index() as u32 | back | flags;
             self.page_entry(page).publish(PageInfo(entry), id);
+        }
+    }
+
+    /// Says in the record and the page table whether cells of a span may be
+    /// joined. The caller owns the span.
+    pub(crate) fn set_joined(&self, span: &Span, joined: bool) {
+        span.set_joined(joined);
+        let first = self.page_of(span.base()).expect("a span lies in the heap");
+        for page in first.index()..first.index() + span.pages() {
+            // SAFETY: the page is committed (invariant 1).
+            let place = unsafe { self.page_info.add(page).as_ref() };
+            // Relaxed load: the owner alone writes it.
+            let entry = place.load(Relaxed) & !PageInfo::JOINED;
+            let flag = if joined { PageInfo::JOINED } else { 0 };
+            // Release: pairs with the Acquire in `page_info`.
+            place.store(entry | flag, Release);
         }
     }
 
