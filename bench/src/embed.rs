@@ -17,8 +17,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// The environment's `MALLOCGC_TRACE` is the trace level, as `GODEBUG=gctrace=1` is for Go.
     pub(crate) fn new() -> Result<Session, RunError> {
-        let heap = Heap::new(Config::default()).map_err(RunError::failed("heap"))?;
+        let level = std::env::var("MALLOCGC_TRACE").ok().and_then(|level| level.parse().ok());
+        let config = Config { trace_level: level.unwrap_or(0), ..Config::default() };
+        let heap = Heap::new(config).map_err(RunError::failed("heap"))?;
         Ok(Session { heap })
     }
 

@@ -25,7 +25,7 @@ const PATHS: [(&str, &str, &str); 4] = [
 ];
 
 /// The slow paths: what is called when a chunk of cells or a block is used up.
-const SLOW: [&str; 3] = ["::tiny_block", "::slow", "::refill"];
+const SLOW: [&str; 4] = ["::tiny_block", "::slow", "::alloc_slow", "::refill"];
 
 /// Counts, prints a table, and fails when a path is longer than the limit.
 pub(crate) fn run(root: &Path) -> Result<(), String> {

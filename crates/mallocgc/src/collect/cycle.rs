@@ -209,7 +209,7 @@ impl Collector {
         report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin + helper_nanos.load(Relaxed);
         space.flip();
         space.live_bytes.store(marked.bytes, Relaxed);
-        space.fresh_large_bytes.store(0, Relaxed);
+        space.fresh_bytes.store(0, Relaxed);
         space.short_of_memory.store(false, Relaxed);
         let pace: Pace = request.pacer.pace(marked.bytes);
         space.trigger_bytes.store(pace.trigger_bytes, Relaxed);

@@ -5,6 +5,9 @@
 //! find that there is nothing to do. The kernels compare eight or four words
 //! at a time with the heap's range and return the few that are left as bits.
 //! The plain kernel is the reference the others are tested against.
+//!
+//! The marking loop is compiled once for each [`Level`], so that its kernel is inlined and the instructions that
+//! find and count bits are the processor's own.
 
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
 
@@ -17,33 +20,87 @@ pub(crate) struct Range {
     pub(crate) extent: usize,
 }
 
-/// Bits of `mask` whose word at `object` points into the range.
-///
-/// # Safety
-///
-/// The words of `mask` are readable at `object`, and nobody writes them
-/// meanwhile.
-pub(crate) type Kernel = unsafe fn(object: *const usize, mask: u64, range: Range) -> u64;
+/// A way to ask the question.
+pub(crate) trait Kernel {
+    /// Bits of `mask` whose word at `object` points into the range.
+    ///
+    /// # Safety
+    ///
+    /// The words of `mask` are readable at `object`, nobody writes them meanwhile, and the processor has
+    /// the kernel's instructions.
+    unsafe fn filter(object: *const usize, mask: u64, range: Range) -> u64;
+}
 
-/// The fastest kernel of this processor.
-pub(crate) fn best() -> Kernel {
+/// A set of instructions that the marking loop is compiled for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Level {
+    /// What every processor has.
+    Plain,
+    /// AVX2 and the instructions on bits that came with it.
     #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            return avx512;
+    Avx2,
+    /// AVX-512F besides.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    /// The highest level of this processor.
+    pub(crate) fn best() -> Level {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt") {
+                return if has!("avx512f") { Level::Avx512 } else { Level::Avx2 };
+            }
         }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            return avx2;
-        }
+        Level::Plain
     }
-    plain
+}
+
+/// [`plain`] as a kernel.
+pub(crate) struct Plain;
+
+impl Kernel for Plain {
+    #[inline(always)]
+    unsafe fn filter(object: *const usize, mask: u64, range: Range) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { plain(object, mask, range) }
+    }
+}
+
+/// [`avx2`] as a kernel.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for Avx2 {
+    #[inline(always)]
+    unsafe fn filter(object: *const usize, mask: u64, range: Range) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { avx2(object, mask, range) }
+    }
+}
+
+/// [`avx512`] as a kernel.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Avx512;
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for Avx512 {
+    #[inline(always)]
+    unsafe fn filter(object: *const usize, mask: u64, range: Range) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { avx512(object, mask, range) }
+    }
 }
 
 /// One word at a time.
 ///
 /// # Safety
 ///
-/// As [`Kernel`].
+/// As [`Kernel::filter`].
+#[inline]
 unsafe fn plain(object: *const usize, mask: u64, range: Range) -> u64 {
     let mut left = mask;
     let mut found = 0;
@@ -63,8 +120,9 @@ unsafe fn plain(object: *const usize, mask: u64, range: Range) -> u64 {
 ///
 /// # Safety
 ///
-/// As [`Kernel`], on a processor with AVX-512F.
+/// As [`Kernel::filter`], on a processor with AVX-512F.
 #[cfg(target_arch = "x86_64")]
+#[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512(object: *const usize, mask: u64, range: Range) -> u64 {
     use core::arch::x86_64::{
@@ -90,8 +148,9 @@ unsafe fn avx512(object: *const usize, mask: u64, range: Range) -> u64 {
 ///
 /// # Safety
 ///
-/// As [`Kernel`], on a processor with AVX2.
+/// As [`Kernel::filter`], on a processor with AVX2.
 #[cfg(target_arch = "x86_64")]
+#[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn avx2(object: *const usize, mask: u64, range: Range) -> u64 {
     use core::arch::x86_64::{
@@ -127,7 +186,7 @@ mod tests {
     use super::*;
     use crate::base::random::Random;
 
-    fn agrees_with_plain(kernel: Kernel) {
+    fn agrees_with_plain<K: Kernel>() {
         let range = Range { base: 0x7f00_0000_0000, extent: 1 << 30 };
         let edges = [
             0,
@@ -156,7 +215,7 @@ mod tests {
             };
             // SAFETY: 64 words; the caller has checked the processor.
             let (found, expected) = unsafe {
-                (kernel(words.as_ptr(), mask, range), plain(words.as_ptr(), mask, range))
+                (K::filter(words.as_ptr(), mask, range), plain(words.as_ptr(), mask, range))
             };
             assert_eq!(found, expected, "round {round}, mask {mask:#x}");
         }
@@ -164,10 +223,14 @@ mod tests {
 
     #[test]
     fn every_kernel_agrees_with_the_plain_one() {
-        agrees_with_plain(best());
+        agrees_with_plain::<Plain>();
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
-            agrees_with_plain(avx2);
+            agrees_with_plain::<Avx2>();
+        }
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            agrees_with_plain::<Avx512>();
         }
     }
 
@@ -178,6 +241,16 @@ mod tests {
         // Reading a second word would leave the array; the sanitizer and
         // valgrind see it.
         // SAFETY: one word, one bit.
-        assert_eq!(unsafe { best()(one.as_ptr(), 1, range) }, 1);
+        assert_eq!(unsafe { Plain::filter(one.as_ptr(), 1, range) }, 1);
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: as above; the processor has been asked.
+            assert_eq!(unsafe { Avx2::filter(one.as_ptr(), 1, range) }, 1);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: as above.
+            assert_eq!(unsafe { Avx512::filter(one.as_ptr(), 1, range) }, 1);
+        }
     }
 }

@@ -19,7 +19,7 @@
 
 use crate::base::sync::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
-use crate::collect::kernel::{self, Kernel, Range};
+use crate::collect::kernel::{self, Kernel, Level};
 use crate::collect::mark_word::MarkWord;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::layouts::LayoutRecord;
@@ -28,6 +28,7 @@ use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
 use crate::layout::Tracer;
 use crate::os;
+use core::ops::Range;
 use core::ptr::NonNull;
 
 /// Grey objects being fetched at a time: enough to hide a miss to memory.
@@ -60,7 +61,7 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     page_info: NonNull<AtomicU32>,
     infos: NonNull<ClassInfo>,
     marks: NonNull<MarkWord>,
-    kernel: Kernel,
+    level: Level,
     stack: Stack<'s>,
     pub(crate) marked: Marked,
     /// Words of roots, for the trace.
@@ -98,7 +99,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             page_info: space.page_info_table(),
             infos: space.class_info_table(),
             marks: space.mark_table().cast(),
-            kernel: kernel::best(),
+            level: Level::best(),
             stack: Stack::new(shared),
             marked: Marked::default(),
             visited_roots: 0,
@@ -126,7 +127,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         // SAFETY: the page is committed, so the table has its entry (`Space`,
         // invariant 1). Relaxed: nothing is published while marking.
         let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
-        if info.0 & (PageInfo::LARGE | PageInfo::PRESENT) != PageInfo::PRESENT {
+        const PLAIN: u32 = PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED;
+        if info.0 & PLAIN != PageInfo::PRESENT {
             self.lower(*hot);
             self.visit_rare(offset, info);
             *hot = self.lift();
@@ -170,13 +172,17 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if SHARED { word.claim_shared(bit) } else { word.claim_alone(bit) }
     }
 
-    /// A pointer into a large object, or into no object at all.
+    /// A pointer into a large object, into joined cells, or into no object at
+    /// all.
     #[cold]
     fn visit_rare(&mut self, offset: usize, info: PageInfo) {
         if info == PageInfo::NONE {
             // A free page: the slot holds something that is not a reference
             // into this heap any more. `verify` reports such slots.
             return;
+        }
+        if info.is_joined() {
+            return self.visit_joined(offset, info);
         }
         let Some(id) = self.space.span_of_page(PageId((offset >> PAGE_SHIFT) as u32)) else {
             return;
@@ -190,6 +196,35 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         self.marked.bytes += span.cell_bytes() as u64;
         if !info.has(PageInfo::NO_SCAN) {
             self.push_large(span);
+        }
+    }
+
+    /// A pointer into a span with joined cells: all of an object's are marked.
+    /// They hold no references.
+    fn visit_joined(&mut self, offset: usize, info: PageInfo) {
+        // SAFETY: a present page names a registered class.
+        let class_info = unsafe { self.infos.add(info.class().index()).as_ref() };
+        debug_assert!(info.has(PageInfo::NO_SCAN));
+        let first = (offset >> PAGE_SHIFT) - info.pages_back();
+        let from_first = offset - (first << PAGE_SHIFT);
+        let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
+        let cells = usize::from(class_info.cells);
+        if index < cells {
+            let object = self.space.joined_cells(PageId(first as u32), cells, index);
+            self.mark_cells(first, object, class_info.cell_bytes as usize);
+        }
+    }
+
+    /// Marks the cells of one object.
+    fn mark_cells(&mut self, first: usize, mut cells: Range<usize>, cell_bytes: usize) {
+        let bytes = cells.len() * cell_bytes;
+        // Who marks the first marks the others.
+        if cells.next().is_some_and(|index| self.set_mark(first, index)) {
+            cells.for_each(|index| {
+                self.set_mark(first, index);
+            });
+            self.marked.objects += 1;
+            self.marked.bytes += bytes as u64;
         }
     }
 
@@ -211,7 +246,39 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
+    /// Scans until nothing is grey here.
     fn drain_own(&mut self) {
+        match self.level {
+            Level::Plain => self.drain_with::<kernel::Plain>(),
+            // SAFETY: `Level::best` has asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { self.drain_avx2() },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { self.drain_avx512() },
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The processor has these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn drain_avx2(&mut self) {
+        self.drain_with::<kernel::Avx2>();
+    }
+
+    /// # Safety
+    ///
+    /// The processor has these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn drain_avx512(&mut self) {
+        self.drain_with::<kernel::Avx512>();
+    }
+
+    #[inline(always)]
+    fn drain_with<K: Kernel>(&mut self) {
         let mut ring = [Grey(0); RING];
         let mut head = 0usize;
         let mut waiting = 0usize;
@@ -239,7 +306,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             let grey = ring[head];
             head = (head + 1) % RING;
             waiting -= 1;
-            self.scan_hot(&mut hot, grey);
+            self.scan_hot::<K>(&mut hot, grey);
             if SHARED {
                 scans += 1;
                 if scans.is_multiple_of(SCANS_PER_LOOK) && self.shared.is_hungry() {
@@ -258,7 +325,10 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         os::prefetch(address);
         // SAFETY: grey entries name registered classes.
         let info = unsafe { self.infos.add(grey.class()).as_ref() };
-        if info.mask >> (LINE_BYTES / WORD_SIZE) != 0 {
+        // Cells need not begin at a line: the last reference is on the second as often as not.
+        let last = (info.mask | 1).ilog2() as usize * WORD_SIZE;
+        os::prefetch(address.add(last));
+        if last > LINE_BYTES {
             os::prefetch(address.add(LINE_BYTES));
         }
     }
@@ -266,16 +336,16 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     /// Visits the references of a grey object, or of a piece of one.
     fn scan(&mut self, grey: Grey) {
         let mut hot = self.lift();
-        self.scan_hot(&mut hot, grey);
+        self.scan_hot::<kernel::Plain>(&mut hot, grey);
         self.lower(hot);
     }
 
     #[inline(always)]
-    fn scan_hot(&mut self, hot: &mut Hot, grey: Grey) {
+    fn scan_hot<K: Kernel>(&mut self, hot: &mut Hot, grey: Grey) {
         // SAFETY: grey entries name registered classes.
         let info = unsafe { self.infos.add(grey.class()).as_ref() };
         if info.scan == Scan::Mask {
-            self.scan_mask(hot, grey.address(), info.mask);
+            self.scan_mask::<K>(hot, grey.address(), info.mask);
         } else {
             self.lower(*hot);
             self.scan_rare(grey, info);
@@ -285,12 +355,12 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
 
     /// Visits the words of an object whose bits are set in `mask`.
     #[inline(always)]
-    fn scan_mask(&mut self, hot: &mut Hot, address: usize, mut mask: u64) {
+    fn scan_mask<K: Kernel>(&mut self, hot: &mut Hot, address: usize, mut mask: u64) {
         if mask.count_ones() > SCALAR_WORDS_MAX {
-            let range = Range { base: self.base, extent: self.extent };
-            // SAFETY: the words of the layout's mask lie in the cell, and the
-            // world is stopped.
-            mask = unsafe { (self.kernel)(Address::new(address).as_ptr(), mask, range) };
+            let range = kernel::Range { base: self.base, extent: self.extent };
+            // SAFETY: the words of the layout's mask lie in the cell, the world
+            // is stopped, and `drain_own` chose a kernel of this processor.
+            mask = unsafe { K::filter(Address::new(address).as_ptr(), mask, range) };
         }
         while mask != 0 {
             let word = mask.trailing_zeros() as usize;
@@ -428,10 +498,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     /// Marks an object whose references are marked already.
     pub(crate) fn mark_only(&mut self, span: &Span, index: usize) {
         let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
-        if self.set_mark(first, index) {
-            self.marked.objects += 1;
-            self.marked.bytes += span.cell_bytes() as u64;
-        }
+        self.mark_cells(first, self.space.object_cells(span, index), span.cell_bytes());
     }
 
     /// Hands everything grey over to the workers that begin now.

@@ -64,18 +64,23 @@ impl PacerSettings {
 const FAULT_PICOS_PER_BYTE: u64 = 250;
 
 /// Smaller heaps keep strictly to the trigger.
-const EARLY_FROM_BYTES: u64 = 64 << 20;
+const EARLY_FROM_BYTES: u64 = 32 << 20;
 
-/// What a cycle costs besides marking.
-const CYCLE_NANOS: u64 = 10_000;
+/// Less fresh memory is not worth looking at: this, and a part of what is live.
+const FRESH_MIN_BYTES: u64 = 8 << 20;
+const FRESH_PART_OF_LIVE: u64 = 32;
+
+/// What a cycle costs besides marking: stopping and waking mutators, a
+/// look at every span in the sweep.
+const CYCLE_NANOS: u64 = 40_000;
 
 /// The share of the faults' cost that may go into avoiding them.
 const AVOIDANCE_PARTS: u64 = 20;
 
-/// Whether a cycle is due before the trigger, because large objects have
-/// taken `fresh_bytes` that were not in memory and a cycle, which may find
-/// dead ones to reuse, costs at most a twentieth of those page faults. The
-/// last cycle's marking took `mark_nanos`.
+/// Whether a cycle is due before the trigger, because spans have taken
+/// `fresh_bytes` that were not in memory and a cycle, which may find dead
+/// objects whose pages can be used again, costs at most a twentieth of those
+/// page faults. The last cycle's marking took `mark_nanos`.
 ///
 /// # Examples
 ///
@@ -83,11 +88,11 @@ const AVOIDANCE_PARTS: u64 = 20;
 /// use mallocgc::collect::pacer::cheaper_than_faults;
 /// assert!(cheaper_than_faults(64 << 20, 256 << 20, 50_000)); // 16 ms of faults
 /// assert!(!cheaper_than_faults(64 << 20, 256 << 20, 50_000_000)); // much to mark
-/// assert!(!cheaper_than_faults(64 << 20, 1 << 30, 50_000)); // hardly any growth
+/// assert!(!cheaper_than_faults(16 << 20, 1 << 30, 50_000)); // hardly any growth
 /// ```
 pub fn cheaper_than_faults(fresh_bytes: u64, live_bytes: u64, mark_nanos: u64) -> bool {
     live_bytes >= EARLY_FROM_BYTES
-        && fresh_bytes >= live_bytes / 8
+        && fresh_bytes >= FRESH_MIN_BYTES.max(live_bytes / FRESH_PART_OF_LIVE)
         && fresh_bytes / 1000 * FAULT_PICOS_PER_BYTE / AVOIDANCE_PARTS > mark_nanos + CYCLE_NANOS
 }
 

@@ -16,10 +16,11 @@
 
 use crate::base::Address;
 use crate::base::random::Random;
-use crate::base::size_class::{SIZE_CLASSES, TINY_SIZE};
+use crate::base::size_class::{SIZE_CLASSES, SizeClass, TINY_SIZE};
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::heap::central::Popped;
 use crate::heap::error::AllocError;
+use crate::heap::join::Donor;
 use crate::heap::open_chunk::OpenChunk;
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
@@ -28,6 +29,7 @@ use crate::heap::sweep::Swept;
 use crate::os::{OsError, Reservation, sanitizer};
 use Ordering::{Acquire, Relaxed, Release};
 use core::cell::{Cell, UnsafeCell};
+use core::ops::Range;
 use core::ptr::NonNull;
 
 /// Cells up to this size are cleared ahead of the cursor.
@@ -65,6 +67,14 @@ pub struct Cursor {
 const _: () = assert!(size_of::<Cursor>() == 32);
 
 impl Cursor {
+    /// How many cells of its span are one object: mostly one.
+    #[inline]
+    fn joined(&self, span: &Span) -> usize {
+        let (bytes, cell_bytes) = (self.cell_bytes.load(Relaxed) as usize, span.cell_bytes());
+        // A division takes longer than all else on the way to a chunk.
+        if bytes == cell_bytes { 1 } else { bytes / cell_bytes }
+    }
+
     fn has(&self, flag: u32) -> bool {
         self.flags.load(Relaxed) & flag != 0
     }
@@ -259,10 +269,11 @@ impl Cache {
     /// has `bytes`: only if it leaves more room than the current one.
     #[inline]
     pub(crate) fn offer_tiny_block(&self, block: Address, bytes: usize) {
-        if TINY_SIZE - bytes > self.tiny_end.get() - self.tiny_next.get() {
-            self.tiny_next.set(block.as_usize() + bytes);
-            self.tiny_end.set(block.as_usize() + TINY_SIZE);
-        }
+        let (next, end) = (self.tiny_next.get(), self.tiny_end.get());
+        // As likely as not, so no branch: all ones to replace, zero to keep.
+        let replace = usize::from(TINY_SIZE - bytes > end - next).wrapping_neg();
+        self.tiny_next.set(next ^ (next ^ (block.as_usize() + bytes)) & replace);
+        self.tiny_end.set(end ^ (end ^ (block.as_usize() + TINY_SIZE)) & replace);
     }
 
     /// Counts a large object.
@@ -286,14 +297,16 @@ impl Cache {
         }
     }
 
-    /// A cell of `class` when the open chunk is used up.
-    ///
-    /// # Errors
-    ///
-    /// As [`Space::make_span`].
+    /// A cell of `class` when the open chunk is used up; `None` when there is
+    /// none, with the error of [`Space::make_span`] in `failure`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refill(&self, space: &Space, class: SpanClassId) -> Result<Handout, AllocError> {
+    pub(crate) fn refill(
+        &self,
+        space: &Space,
+        class: SpanClassId,
+        failure: &Cell<AllocError>,
+    ) -> Option<Handout> {
         let cursor = self.cursor(class);
         if !cursor.has(LISTED) {
             self.list(class, cursor);
@@ -302,11 +315,11 @@ impl Cache {
             if let Some(id) = SpanId::new(cursor.span.load(Relaxed)) {
                 if let Some(sampled) = self.open_chunk(space, cursor, space.span(id)) {
                     let address = self.bump(class).expect("an open chunk has a cell");
-                    return Ok(Handout { address, sampled });
+                    return Some(Handout { address, sampled });
                 }
                 self.release(space, cursor);
             }
-            self.acquire(space, class, cursor)?;
+            self.acquire(space, class, cursor).map_err(|error| failure.set(error)).ok()?;
         }
     }
 
@@ -325,10 +338,18 @@ impl Cache {
     /// one for the profile.
     fn open_chunk(&self, space: &Space, cursor: &Cursor, span: &Span) -> Option<bool> {
         let survivors = space.survivor_bits(span);
-        let (start, end) = next_clear_run(survivors, span.free_index(), span.cells())?;
-        let cell_bytes = span.cell_bytes();
+        // Of an object, which may be some joined cells.
+        let cell_bytes = cursor.cell_bytes.load(Relaxed) as usize;
+        let joined = cursor.joined(span);
+        let (start, mut count) = if joined == 1 {
+            let (start, end) = next_clear_run(survivors, span.free_index(), span.cells())?;
+            (start, end - start)
+        } else {
+            let step = Donor::step(cell_bytes, span.cell_bytes());
+            let from = (cursor.chunk.limit() - span.base().as_usize()) / span.cell_bytes();
+            next_joinable_run(survivors, from..span.cells(), joined, step)?
+        };
         let clear_ahead = cell_bytes <= CLEAR_AHEAD_MAX;
-        let mut count = end - start;
         if clear_ahead {
             count = count.min(CLEAR_AHEAD_BYTES / cell_bytes);
         }
@@ -354,9 +375,13 @@ impl Cache {
             // SAFETY: the cells are free (invariant 2) and inside the span.
             unsafe { core::ptr::write_bytes(first.as_ptr::<u8>(), 0, count * cell_bytes) };
         }
-        span.set_free_index(start + count);
-        span.set_taken(span.taken() + count);
-        add(&self.taken[space.class_info(span.class()).size.index()], count as u64);
+        if joined == 1 {
+            span.set_free_index(start + count);
+        } else {
+            space.join_cells(span, start, count, joined);
+        }
+        span.set_taken(span.taken() + count * joined);
+        add(&self.taken[SizeClass::for_size(cell_bytes).index()], count as u64);
         cursor.chunk.open(first.as_usize(), first.as_usize() + count * cell_bytes);
         Some(sampled)
     }
@@ -373,10 +398,14 @@ impl Cache {
         let free = (span.cells() - span.taken()) * span.cell_bytes();
         // Relaxed: a sum; the trigger is tested by the caller.
         space.live_bytes.fetch_add(free as u64, Relaxed);
-        cursor.cell_bytes.store(span.cell_bytes() as u32, Relaxed);
-        let cleared = !span.needs_zero() || span.cell_bytes() <= CLEAR_AHEAD_MAX;
+        let cell_bytes = space.class_info(class).cell_bytes;
+        cursor.cell_bytes.store(cell_bytes, Relaxed);
+        let cleared = !span.needs_zero() || cell_bytes as usize <= CLEAR_AHEAD_MAX;
         cursor.set(CELL_CLEARED, cleared);
+        // No chunk is open; where the search for joinable cells begins.
+        cursor.chunk.open(span.base().as_usize(), span.base().as_usize());
         span.set_released(false);
+        span.set_sparse(false);
         cursor.span.store(id.get(), Relaxed);
         span.cached_by.hold(&cursor.chunk);
         Ok(())
@@ -402,8 +431,12 @@ impl Cache {
             }
         }
         let pages = space.class_info(class).size.span_pages();
-        // The heap does not grow past garbage it could sweep.
-        space.reclaim(pages, SWEEPS_PER_SPAN);
+        // The heap does not grow past garbage it could sweep, nor past holes.
+        if space.reclaim(pages, SWEEPS_PER_SPAN) < pages
+            && let Some(donor) = space.pop_donor(class)
+        {
+            return Ok(donor);
+        }
         space.make_span(class, 0)
     }
 
@@ -413,13 +446,20 @@ impl Cache {
         let Some(id) = SpanId::new(cursor.span.load(Relaxed)) else { return };
         let span = space.span(id);
         let open = cursor.chunk.limit() - cursor.chunk.next();
-        let unused = open / span.cell_bytes();
+        let cell_bytes = cursor.cell_bytes.load(Relaxed) as usize;
+        let joined = cursor.joined(span);
+        let unused = open / cell_bytes;
         // The gap is thrown away and drawn anew, whatever it said of the next
         // cell: to keep only those that say "sample" would sample too often.
         cursor.set(SAMPLE_NEXT, false);
-        span.set_free_index(span.free_index() - unused);
-        span.set_taken(span.taken() - unused);
-        subtract(&self.taken[space.class_info(span.class()).size.index()], unused as u64);
+        if joined == 1 {
+            span.set_free_index(span.free_index() - unused);
+        } else {
+            let cell = |at: usize| (at - span.base().as_usize()) / span.cell_bytes();
+            space.part_cells(span, cell(cursor.chunk.next())..cell(cursor.chunk.limit()));
+        }
+        span.set_taken(span.taken() - unused * joined);
+        subtract(&self.taken[SizeClass::for_size(cell_bytes).index()], unused as u64);
         let free = (span.cells() - span.taken()) * span.cell_bytes();
         space.live_bytes.fetch_sub(free as u64, Relaxed);
         span.cached_by.release();
@@ -499,6 +539,26 @@ fn next_clear_run(bits: &[AtomicU64], from: usize, end: usize) -> Option<(usize,
     Some((start, stop))
 }
 
+/// The first run of clear bits in a range that has room for objects of
+/// `cells` bits, each of which begins at a multiple of `step`: its first
+/// such place, and how many objects.
+fn next_joinable_run(
+    bits: &[AtomicU64],
+    range: Range<usize>,
+    cells: usize,
+    step: usize,
+) -> Option<(usize, usize)> {
+    let mut from = range.start;
+    loop {
+        let (start, end) = next_clear_run(bits, from, range.end)?;
+        let objects = end.saturating_sub(start.next_multiple_of(step)) / cells;
+        if objects != 0 {
+            return Some((start.next_multiple_of(step), objects));
+        }
+        from = end;
+    }
+}
+
 /// The first bit at or after `from`, below `end`, that is set in the words as
 /// they are (`invert` all ones) or clear (`invert` zero).
 #[inline]
@@ -551,6 +611,28 @@ mod tests {
             let expected =
                 start.map(|start| (start, (start..end).find(|&i| is_set(i)).unwrap_or(end)));
             assert_eq!(next_clear_run(&bits, from, end), expected, "round {round}");
+        }
+    }
+
+    #[test]
+    fn joinable_runs_agree_with_a_walk() {
+        let mut random = Random::new(8);
+        for round in 0..2000 {
+            let end = 1 + random.below(190) as usize;
+            let words: Vec<u64> =
+                (0..3).map(|_| random.next() & random.next() & random.next()).collect();
+            let bits: Vec<AtomicU64> = words.iter().map(|&word| AtomicU64::new(word)).collect();
+            let is_free = |i: usize| i < end && words[i / 64] >> (i % 64) & 1 == 0;
+            let (cells, step) = (2 + random.below(3) as usize, 1 << random.below(3));
+            let from = random.below(end as u64 + 1) as usize;
+            let fits = |start: usize| (start..start + cells).all(is_free);
+            let start = (from..end).find(|&start| start % step == 0 && fits(start));
+            let expected = start.map(|start| {
+                let objects = (0..).take_while(|n| fits(start + n * cells)).count();
+                (start, objects)
+            });
+            let found = next_joinable_run(&bits, from..end, cells, step);
+            assert_eq!(found, expected, "round {round}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Spans of one span class that no cache holds.
 //!
-//! Three lists: spans not yet swept in this cycle, swept spans with free
-//! cells, swept spans without. A span is in one of them, in a cache, or with
+//! Four lists: spans not yet swept in this cycle, swept spans with free
+//! cells, sparse ones among them that nobody has allocated from, swept spans
+//! without free cells. A span is in one of them, in a cache, or with
 //! the sweeper that popped it. A cycle turns every list into the unswept one
 //! without visiting it: the lists carry the sweep generation they were made
 //! in, and the first to look at them in a new one moves them together.
@@ -9,7 +10,7 @@
 //! Protection: the lists are behind the central lock; a popped span belongs
 //! to who popped it.
 
-use crate::base::sync::{Lock, Rank};
+use crate::base::sync::{Lock, LockGuard, Ordering::Relaxed, Rank};
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 
@@ -67,6 +68,7 @@ pub(crate) struct Lists {
     generation: u32,
     unswept: SpanList,
     partial: SpanList,
+    sparse: SpanList,
     full: SpanList,
 }
 
@@ -90,20 +92,22 @@ impl Central {
             generation: 0,
             unswept: SpanList::EMPTY,
             partial: SpanList::EMPTY,
+            sparse: SpanList::EMPTY,
             full: SpanList::EMPTY,
         };
         Central { lists: Lock::new(Rank::Central, lists) }
     }
 
     /// The lists, as of this sweep generation.
-    fn lock<'c>(&'c self, space: &Space) -> crate::base::sync::LockGuard<'c, Lists> {
+    fn lock<'c>(&'c self, space: &Space) -> LockGuard<'c, Lists> {
         let mut lists = self.lists.lock();
         let now = space.sweep_generation();
         if lists.generation != now {
-            let Lists { unswept, partial, full, .. } = &mut *lists;
+            let Lists { unswept, partial, sparse, full, .. } = &mut *lists;
             // A cycle begins only when the last one's sweep is finished.
             debug_assert!(unswept.head.is_none(), "a span missed a cycle's sweep");
             unswept.append(space, partial);
+            unswept.append(space, sparse);
             unswept.append(space, full);
             lists.generation = now;
         }
@@ -116,12 +120,29 @@ impl Central {
         if let Some(id) = lists.partial.pop(space) {
             return Some(Popped::Swept(id));
         }
+        if let Some(id) = pop_sparse(&mut lists, space) {
+            return Some(Popped::Swept(id));
+        }
         lists.unswept.pop(space).map(Popped::Unswept)
     }
 
     /// A span not yet swept in this cycle.
     pub(crate) fn pop_unswept(&self, space: &Space) -> Option<SpanId> {
         self.lock(space).unswept.pop(space)
+    }
+
+    /// A span that the class has turned away from: few of its cells are taken,
+    /// and none was in this cycle.
+    pub(crate) fn pop_sparse(&self, space: &Space) -> Option<SpanId> {
+        pop_sparse(&mut self.lock(space), space)
+    }
+
+    /// Takes such a span back, just swept.
+    pub(crate) fn push_sparse(&self, space: &Space, id: SpanId) {
+        let mut lists = self.lock(space);
+        lists.sparse.push(space, id);
+        // Relaxed, here and below: a hint, exact under no lock.
+        space.sparse_spans.fetch_add(1, Relaxed);
     }
 
     /// Takes a swept span back.
@@ -139,10 +160,16 @@ impl Central {
     /// Calls `visit` with every span in the lists, under the lock.
     pub(crate) fn for_each(&self, space: &Space, mut visit: impl FnMut(SpanId, &Span)) {
         let lists = self.lock(space);
-        for list in [&lists.unswept, &lists.partial, &lists.full] {
+        for list in [&lists.unswept, &lists.partial, &lists.sparse, &lists.full] {
             for (id, span) in list.iter(space) {
                 visit(id, span);
             }
         }
     }
+}
+
+fn pop_sparse(lists: &mut Lists, space: &Space) -> Option<SpanId> {
+    let id = lists.sparse.pop(space)?;
+    space.sparse_spans.fetch_sub(1, Relaxed);
+    Some(id)
 }

@@ -7,7 +7,7 @@
 //! cell being handed out may be reported either way, and so may one of a span
 //! being swept.
 
-use crate::base::{Address, WORD_SIZE};
+use crate::base::{Address, PageId, WORD_SIZE};
 use crate::heap::space::Space;
 use crate::heap::span::{PageInfo, SpanId};
 
@@ -16,7 +16,7 @@ use crate::heap::span::{PageInfo, SpanId};
 pub struct Found {
     /// The span.
     pub span: SpanId,
-    /// The cell's number in the span.
+    /// The cell's number in the span; of joined cells the first's.
     pub index: usize,
     /// First byte of the cell.
     pub cell: Address,
@@ -57,7 +57,14 @@ impl Space {
             // The tail of the span, too short for a cell.
             return None;
         }
-        let cell = base.add(index.wrapping_mul(cell_bytes));
+        let cells = if info.is_joined() {
+            let back = info.pages_back();
+            self.joined_cells(PageId(page.0.wrapping_sub(back as u32)), span.cells(), index)
+        } else {
+            index..index + 1
+        };
+        let (index, cell_bytes) = (cells.start, cells.len().wrapping_mul(cell_bytes));
+        let cell = base.add(index.wrapping_mul(span.cell_bytes()));
         let header = if info.has(PageInfo::MIXED) { WORD_SIZE } else { 0 };
         let inner = address.offset_from(cell);
         if inner < header || inner >= cell_bytes {

@@ -28,6 +28,7 @@ use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ord
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
 use crate::heap::central::{Central, Popped};
 use crate::heap::error::AllocError;
+use crate::heap::first_touch::{self, FirstTouch};
 use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
 use crate::heap::meta::Meta;
 use crate::heap::page_entry::PageEntry;
@@ -60,7 +61,7 @@ const DECOMMIT_BLOCK_PAGES: usize = (2 << 20) / PAGE_SIZE;
 const TABLE_STEP: usize = 64 << 10;
 /// The heap asks for huge pages from this size on: below it, the tail of a
 /// huge page would show in the resident size.
-const HUGE_PAGES_FROM_BYTES: usize = 4 << 20;
+const HUGE_PAGES_FROM_BYTES: usize = 8 << 20;
 
 /// One table in the reservation.
 #[derive(Debug)]
@@ -154,13 +155,16 @@ pub struct Space {
     pub(crate) trigger_bytes: AtomicU64,
     /// An allocation failed for want of memory since the last cycle.
     pub(crate) short_of_memory: AtomicBool,
-    /// Bytes of pages that were not in memory and went to large objects since
-    /// the last cycle.
-    pub(crate) fresh_large_bytes: AtomicU64,
+    /// Bytes of pages since the last cycle that were not in memory and went to
+    /// spans, or went to large objects: what those take from the free pages
+    /// in memory, others will not find there.
+    pub(crate) fresh_bytes: AtomicU64,
     /// Pages in spans.
     used_pages: AtomicUsize,
     /// Spans the running sweep has not reached.
     pub(crate) unswept_spans: AtomicUsize,
+    /// Swept spans in the lists of sparse ones.
+    pub(crate) sparse_spans: AtomicUsize,
     /// Spans in use.
     pub(crate) span_count: AtomicUsize,
     /// Who may hold a span that is being swept.
@@ -180,6 +184,7 @@ pub struct Space {
     /// Records on objects.
     pub(crate) specials: Specials,
     huge_pages: bool,
+    first_touch: FirstTouch,
     page_heap: Lock<PageHeap>,
     classes: Lock<()>,
     tables: Tables,
@@ -261,9 +266,10 @@ impl Space {
             live_bytes: AtomicU64::new(0),
             trigger_bytes: AtomicU64::new(u64::MAX),
             short_of_memory: AtomicBool::new(false),
-            fresh_large_bytes: AtomicU64::new(0),
+            fresh_bytes: AtomicU64::new(0),
             used_pages: AtomicUsize::new(0),
             unswept_spans: AtomicUsize::new(0),
+            sparse_spans: AtomicUsize::new(0),
             span_count: AtomicUsize::new(0),
             sweep_gate: SweepGate::new(),
             reclaim_class: AtomicUsize::new(0),
@@ -275,6 +281,7 @@ impl Space {
             clobber: AtomicU64::new(0),
             specials: Specials::new(options.huge_pages),
             huge_pages: options.huge_pages,
+            first_touch: FirstTouch::new(),
             page_heap: Lock::new(Rank::Pages, page_heap),
             classes: Lock::new(Rank::SpanClasses, ()),
             tables,
@@ -498,6 +505,12 @@ impl Space {
         self.bitmaps[1 - self.parity.load(Relaxed) as usize]
     }
 
+    /// The bitmap that has the joins, whatever the parity.
+    #[inline]
+    pub(crate) fn join_table(&self) -> NonNull<AtomicU64> {
+        self.bitmaps[0]
+    }
+
     #[inline]
     fn bits(&self, table: NonNull<AtomicU64>, span: &Span) -> &[AtomicU64] {
         let first = span.base().offset_from(self.heap_base) >> PAGE_SHIFT;
@@ -529,6 +542,7 @@ impl Space {
         self.parity.fetch_xor(1, Relaxed);
         self.sweep_generation.fetch_add(1, Relaxed);
         self.unswept_spans.store(self.span_count.load(Relaxed), Relaxed);
+        self.sparse_spans.store(0, Relaxed);
     }
 
     /// Whether a span has not been swept since the last cycle.
@@ -544,12 +558,11 @@ impl Space {
         let bits = self.survivor_bits(span);
         let Some(word) = bits.get(index / 64) else { return false };
         let survived = word.load(Relaxed) >> (index % 64) & 1 != 0;
-        if survived || self.is_unswept(span) {
-            return survived;
-        }
-        if index >= span.free_index() {
+        if !survived && (self.is_unswept(span) || index >= span.free_index()) {
             return false;
         }
+        // The open chunk reaches to `free_index`, or has survivors' bits if its
+        // cells are joined; from the cursor on they are not yet handed out.
         let cell = span.base().add(index.wrapping_mul(span.cell_bytes())).as_usize();
         // SAFETY: a cursor outlives its heap's spans (`cache`, invariant 1).
         !unsafe { span.cached_by.withholds(cell) }
@@ -595,9 +608,13 @@ impl Space {
         span.describe(self.page_address(run.first), pages, class, shape);
         span.set_swept(self.sweep_generation());
         span.set_needs_zero(run.zeroed_pages < run.pages);
-        if large {
+        let fresh_pages = if large { run.pages } else { run.zeroed_pages };
+        if fresh_pages != 0 {
             // Relaxed: a sum.
-            self.fresh_large_bytes.fetch_add((run.zeroed_pages << PAGE_SHIFT) as u64, Relaxed);
+            self.fresh_bytes.fetch_add((fresh_pages << PAGE_SHIFT) as u64, Relaxed);
+        }
+        if large && self.huge_pages && run.zeroed_pages == run.pages {
+            self.choose_pages(span);
         }
         for table in self.bitmaps {
             for word in self.bits(table, span) {
@@ -608,6 +625,16 @@ impl Space {
         self.span_count.fetch_add(1, Relaxed);
         self.publish(id, run, class, large);
         Ok(id)
+    }
+
+    /// Asks the system for the pages that suit a large object of fresh memory.
+    fn choose_pages(&self, span: &Span) {
+        let (start, bytes) = (span.base(), span.cell_bytes());
+        let choice = self.first_touch.choose(start, bytes, first_touch::touch_fresh);
+        if choice == Some(HugePages::Avoid) {
+            let offset = start.offset_from(self.heap_base);
+            self.reservation.advise_huge(offset, bytes, HugePages::Avoid);
+        }
     }
 
     /// Takes pages and a span record under the pages lock.
@@ -702,6 +729,22 @@ impl Space {
             let back = if large { 0 } else { (back as u32) << PageInfo::BACK_SHIFT };
             let entry = class.index() as u32 | back | flags;
             self.page_entry(page).publish(PageInfo(entry), id);
+        }
+    }
+
+    /// Says in the record and the page table whether cells of a span may be
+    /// joined. The caller owns the span.
+    pub(crate) fn set_joined(&self, span: &Span, joined: bool) {
+        span.set_joined(joined);
+        let first = self.page_of(span.base()).expect("a span lies in the heap");
+        for page in first.index()..first.index() + span.pages() {
+            // SAFETY: the page is committed (invariant 1).
+            let place = unsafe { self.page_info.add(page).as_ref() };
+            // Relaxed load: the owner alone writes it.
+            let entry = place.load(Relaxed) & !PageInfo::JOINED;
+            let flag = if joined { PageInfo::JOINED } else { 0 };
+            // Release: pairs with the Acquire in `page_info`.
+            place.store(entry | flag, Release);
         }
     }
 

@@ -49,6 +49,12 @@ pub(crate) const NEEDS_ZERO: u32 = 1;
 /// Bit of [`Span::flags`]: pages without survivors have been given back.
 const RELEASED: u32 = 2;
 
+/// Bit of [`Span::flags`]: the span was sparse when last swept.
+const SPARSE: u32 = 8;
+
+/// Bit of [`Span::flags`]: cells may be joined, as the pages say as well.
+const JOINED: u32 = 4;
+
 /// A run of pages cut into cells of one size and one layout.
 ///
 /// # Invariants
@@ -191,6 +197,27 @@ impl Span {
         self.set_flag(RELEASED, released);
     }
 
+    /// Whether the span was sparse when last swept, and no cache has held it
+    /// since.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.flags.load(Relaxed) & SPARSE != 0
+    }
+
+    pub(crate) fn set_sparse(&self, sparse: bool) {
+        self.set_flag(SPARSE, sparse);
+    }
+
+    /// Whether cells may be joined to objects of a larger class (`join`).
+    #[inline]
+    pub(crate) fn is_joined(&self) -> bool {
+        self.flags.load(Relaxed) & JOINED != 0
+    }
+
+    /// For `Space::set_joined`.
+    pub(crate) fn set_joined(&self, joined: bool) {
+        self.set_flag(JOINED, joined);
+    }
+
     fn set_flag(&self, flag: u32, on: bool) {
         let flags = self.flags.load(Relaxed);
         self.flags.store(if on { flags | flag } else { flags & !flag }, Relaxed);
@@ -235,6 +262,8 @@ impl PageInfo {
     pub(crate) const NO_SCAN: u32 = 1 << 26;
     /// Each cell begins with a header word naming its layout.
     pub(crate) const MIXED: u32 = 1 << 27;
+    /// Cells may be joined to objects of a larger class (`join`).
+    pub(crate) const JOINED: u32 = 1 << 28;
 
     /// The span class, meaningless for [`PageInfo::NONE`].
     #[inline]
@@ -246,6 +275,12 @@ impl PageInfo {
     #[inline]
     pub fn pages_back(self) -> usize {
         (self.0 >> Self::BACK_SHIFT & 0xff) as usize
+    }
+
+    /// Whether cells of the span may be joined.
+    #[inline]
+    pub(crate) fn is_joined(self) -> bool {
+        self.has(Self::JOINED)
     }
 
     /// Whether one of the flags is set.

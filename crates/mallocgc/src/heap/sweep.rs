@@ -13,6 +13,7 @@
 
 use crate::base::sync::Ordering::Relaxed;
 use crate::base::{Address, PAGE_SHIFT};
+use crate::heap::join::Donor;
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
@@ -31,6 +32,8 @@ pub(crate) enum Swept {
     Empty,
     /// Objects are left.
     Kept,
+    /// Few are left, and nobody has allocated from the span for a whole cycle.
+    Sparse,
 }
 
 impl Space {
@@ -55,22 +58,31 @@ impl Space {
         let live = live as usize;
         let freed = (span.taken() - live) as u64;
         if freed != 0 {
+            let joined = if span.is_joined() { self.sweep_joins(span) as u64 } else { 0 };
             let size = self.class_info(span.class()).size.index();
-            self.freed[size].fetch_add(freed, Relaxed);
+            self.freed[size].fetch_add(freed - joined, Relaxed);
             if size == 0 {
                 self.freed_large_bytes.fetch_add(span.cell_bytes() as u64, Relaxed);
             }
             span.set_needs_zero(true);
         }
-        let idle = span.free_index() == 0;
-        if idle && live != 0 && !span.is_released() {
-            self.release_dead_pages(span, live);
+        let sparse = span.free_index() == 0 && live * SPARSE_PARTS <= span.cells();
+        // Cells that may be joined are left a cycle to be used so: that is
+        // cheaper than to give pages back and touch them again.
+        let wanted = Donor::gives(span.class()) && !span.is_sparse();
+        if sparse && live != 0 && !wanted && !span.is_released() {
+            self.release_dead_pages(span);
         }
+        span.set_sparse(sparse);
         span.set_taken(live);
         span.set_free_index(0);
         span.set_swept(self.sweep_generation());
         self.unswept_spans.fetch_sub(1, Relaxed);
-        if live == 0 { Swept::Empty } else { Swept::Kept }
+        match live {
+            0 => Swept::Empty,
+            _ if sparse => Swept::Sparse,
+            _ => Swept::Kept,
+        }
     }
 
     /// Sweeps one span of `class` and puts it where it belongs; `None` when
@@ -87,6 +99,10 @@ impl Space {
             }
             Swept::Kept => {
                 central.push(self, id);
+                Some(0)
+            }
+            Swept::Sparse => {
+                central.push_sparse(self, id);
                 Some(0)
             }
         }
@@ -150,9 +166,9 @@ impl Space {
     /// pages for a class of which there are holes enough; in a heap that has
     /// turned to other sizes it would keep them for ever. The cells stay free:
     /// a page touched again reads as zero, and is cleared anyway.
-    fn release_dead_pages(&self, span: &Span, live: usize) {
+    fn release_dead_pages(&self, span: &Span) {
         let bytes = span.cell_bytes();
-        if live * SPARSE_PARTS > span.cells() || self.used_bytes() < RELEASE_FROM_BYTES {
+        if self.used_bytes() < RELEASE_FROM_BYTES {
             return;
         }
         let survivors = self.survivor_bits(span);

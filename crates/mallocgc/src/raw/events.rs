@@ -44,7 +44,12 @@ impl Inner {
                 // Relaxed: the world is stopped.
                 let marked = marks[index / 64].load(Relaxed) >> (index % 64) & 1 != 0;
                 if !marked && space.is_allocated(span, index) {
-                    let event = Event::Free { address: span.cell(index), size: span.cell_bytes() };
+                    let cells = space.object_cells(span, index);
+                    if cells.start != index {
+                        continue;
+                    }
+                    let size = cells.len() * span.cell_bytes();
+                    let event = Event::Free { address: span.cell(index), size };
                     self.events.send(&event);
                 }
             }

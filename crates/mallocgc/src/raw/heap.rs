@@ -188,7 +188,8 @@ impl Heap {
         let layouts = Layouts::new(&space)?;
         let zero_base = layouts.zero_base(&space)?;
         let workers = match config.workers {
-            0 => os::processors().min(4),
+            // As the origin: a quarter of the processors.
+            0 => os::processors().div_ceil(4).min(4),
             workers => workers,
         };
         let pacer = PacerSettings {
@@ -361,7 +362,7 @@ impl Inner {
 
     /// Whether a cycle costs less than the fresh memory it may save.
     fn is_cheap_to_collect(&self) -> bool {
-        let fresh = self.space.fresh_large_bytes.load(Relaxed);
+        let fresh = self.space.fresh_bytes.load(Relaxed);
         let live = self.history.live_bytes();
         fresh != 0 && pacer::cheaper_than_faults(fresh, live, self.history.last_mark_nanos())
     }

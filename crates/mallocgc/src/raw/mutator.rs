@@ -228,8 +228,15 @@ impl Mutator {
                 self.clear_cell(place, class.class, class.size);
                 Ok(as_pointer(place))
             }
-            None => self.refill(class.class, class.size, Clear::Yes, AllocFlags::NONE),
+            None => self.alloc_slow(class),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, class: AllocClass) -> Result<NonNull<u8>, AllocError> {
+        let made = self.refill(class.class, class.size, Clear::Yes, AllocFlags::NONE);
+        made.ok_or_else(|| self.failure.get())
     }
 
     /// As [`mallocgc`](Mutator::mallocgc), at an address that is a multiple
@@ -297,23 +304,23 @@ impl Mutator {
     #[cold]
     #[inline(never)]
     fn tiny_block(&self, size: usize) -> Option<NonNull<u8>> {
-        let place = match self.bump(SpanClassId::TINY) {
-            Some(place) => place,
-            None => self.refill_tiny()?,
-        };
+        // Every second tiny object comes here: nothing but the jump at the end
+        // needs a frame.
+        let Some(place) = self.bump(SpanClassId::TINY) else { return self.tiny_block_slow(size) };
         self.cache().offer_tiny_block(place, size);
         Some(as_pointer(place))
     }
 
     #[cold]
     #[inline(never)]
-    fn refill_tiny(&self) -> Option<Address> {
-        let place = self.refill(SpanClassId::TINY, TINY_SIZE, Clear::Yes, AllocFlags::NONE);
-        self.note(place).map(|place| Address::from_ptr(place.as_ptr()))
+    fn tiny_block_slow(&self, size: usize) -> Option<NonNull<u8>> {
+        let place = self.refill(SpanClassId::TINY, TINY_SIZE, Clear::Yes, AllocFlags::NONE)?;
+        self.cache().offer_tiny_block(Address::from_ptr(place.as_ptr()), size);
+        Some(place)
     }
 
     /// Puts the error of a slow path aside.
-    fn note(&self, made: Result<NonNull<u8>, AllocError>) -> Option<NonNull<u8>> {
+    fn note<R>(&self, made: Result<R, AllocError>) -> Option<R> {
         made.inspect_err(|&error| self.failure.set(error)).ok()
     }
 
@@ -396,7 +403,10 @@ impl Mutator {
                 }
                 Ok(as_pointer(place))
             }
-            None => self.refill(class, size.cell_size(), clear, flags),
+            None => {
+                let made = self.refill(class, size.cell_size(), clear, flags);
+                made.ok_or_else(|| self.failure.get())
+            }
         }
     }
 
@@ -430,8 +440,9 @@ impl Mutator {
             return Err(AllocError::Reentrant);
         }
         let inner = self.inner();
-        let (place, bytes) =
-            self.with_retry(flags, || inner.space.alloc_large(size, record, clear))?;
+        let (place, bytes) = self
+            .with_retry(flags, || self.note(inner.space.alloc_large(size, record, clear)))
+            .ok_or_else(|| self.failure.get())?;
         self.cache().count_large(bytes);
         inner.tell_alloc(place, bytes, record.id());
         self.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
@@ -444,6 +455,10 @@ impl Mutator {
         Ok(as_pointer(place))
     }
 
+    /// A cell of `class` when the open chunk is used up; `None` as in `slow`.
+    ///
+    /// What it and its callees return fits registers: read back from the stack, it would wait
+    /// until the lines of the chunk just cleared have come into the cache.
     #[cold]
     #[inline(never)]
     fn refill(
@@ -452,14 +467,15 @@ impl Mutator {
         cell_bytes: usize,
         clear: Clear,
         flags: AllocFlags,
-    ) -> Result<NonNull<u8>, AllocError> {
+    ) -> Option<NonNull<u8>> {
         if callback::is_inside() {
-            return Err(AllocError::Reentrant);
+            return self.note(Err(AllocError::Reentrant));
         }
         let inner = self.inner();
         self.cache().set_single_step(inner.steps_singly());
         self.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
-        let cell = self.with_retry(flags, || self.cache().refill(&inner.space, class))?;
+        let refill = || self.cache().refill(&inner.space, class, &self.failure);
+        let cell = self.with_retry(flags, refill)?;
         inner.tell_alloc(cell.address, cell_bytes, inner.space.class_info(class).layout_id);
         if cell.sampled {
             inner.sample(cell.address, cell_bytes);
@@ -470,33 +486,35 @@ impl Mutator {
         if clear == Clear::Yes && cell_bytes > CLEAR_AHEAD_MAX {
             self.clear_cell(cell.address, class, cell_bytes);
         }
-        Ok(as_pointer(cell.address))
+        Some(as_pointer(cell.address))
     }
 
     /// Tries again when memory was short: after sweeping what is unswept, and
-    /// at a safepoint after a collection.
-    fn with_retry<R>(
-        &self,
-        flags: AllocFlags,
-        attempt: impl Fn() -> Result<R, AllocError>,
-    ) -> Result<R, AllocError> {
-        let first = attempt();
-        let Err(error) = &first else { return first };
-        if !error.may_succeed_later() {
-            return first;
+    /// at a safepoint after a collection. The attempt's error is in `failure`.
+    #[inline(always)]
+    fn with_retry<R>(&self, flags: AllocFlags, attempt: impl Fn() -> Option<R>) -> Option<R> {
+        attempt().or_else(|| self.retry(flags, attempt))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn retry<R>(&self, flags: AllocFlags, attempt: impl Fn() -> Option<R>) -> Option<R> {
+        if !self.failure.get().may_succeed_later() {
+            return None;
         }
         let inner = self.inner();
         inner.space.finish_sweep();
         let second = attempt();
-        if second.is_ok() || !flags.has(AllocFlags::SAFEPOINT) {
-            if second.is_err() {
-                inner.space.short_of_memory.store(true, Relaxed);
-                inner.world.announce_cycle();
-            }
+        if second.is_some() {
             return second;
         }
+        if !flags.has(AllocFlags::SAFEPOINT) {
+            inner.space.short_of_memory.store(true, Relaxed);
+            inner.world.announce_cycle();
+            return None;
+        }
         if inner.collect(Some(self.record()), Force::NowAndSweep).is_err() {
-            return second;
+            return None;
         }
         attempt()
     }

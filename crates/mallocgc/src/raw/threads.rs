@@ -21,6 +21,12 @@ use std::time::Duration;
 /// mutators sooner than a thread wakes.
 const SWEEP_FROM_SPANS: usize = 256;
 
+/// How long mutators have what a cycle left for themselves. Swept for an allocation a span is
+/// used at once, by the processor whose cache it comes into, and with no lock of the page heap; while
+/// cycles follow each other faster than this there is nothing else to gain. Nobody waits for the thread:
+/// allocation sweeps what it needs.
+const SWEEP_DELAY: Duration = Duration::from_millis(50);
+
 /// Spans the background sweeps before it looks whether it should quit.
 const SWEEP_BATCH: usize = 64;
 
@@ -43,6 +49,8 @@ struct BackgroundState {
     started: bool,
     /// Something may be to do since the thread last looked.
     kicked: bool,
+    /// The thread will look within [`SWEEP_DELAY`] without being woken.
+    delaying: bool,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -121,51 +129,70 @@ impl Inner {
             // request; the next cycle tries again.
             state.started = self.threads.spawn(self, "mallocgc-bg", run_background).is_ok();
         }
+        let delaying = state.delaying;
         drop(state);
-        background.wake.notify_one();
+        if !delaying {
+            background.wake.notify_one();
+        }
+    }
+}
+
+impl Background {
+    /// Waits for a kick, or for `pause` if there is one; after a kick as long again as mutators have what
+    /// the cycle left for themselves. `false` when the next cycle has ended meanwhile: they are at it, and the next
+    /// wait is such a delay again.
+    fn wait(&self, inner: &Inner, pause: Option<Duration>) -> bool {
+        let idle = |state: &mut BackgroundState| !state.kicked && !inner.threads.quits();
+        let mut state = wait_while(&self.wake, lock(&self.state), pause, idle);
+        if !state.kicked {
+            return true;
+        }
+        let generation = inner.space.sweep_generation();
+        state.delaying = true;
+        state = wait_while(&self.wake, state, Some(SWEEP_DELAY), |_| !inner.threads.quits());
+        state.delaying = false;
+        let settled = generation == inner.space.sweep_generation();
+        state.kicked = !settled;
+        settled
+    }
+}
+
+/// Waits while `condition` holds, for `limit` at most if there is one.
+fn wait_while<'s>(
+    wake: &Condvar,
+    state: MutexGuard<'s, BackgroundState>,
+    limit: Option<Duration>,
+    condition: impl FnMut(&mut BackgroundState) -> bool,
+) -> MutexGuard<'s, BackgroundState> {
+    match limit {
+        None => wake.wait_while(state, condition).unwrap_or_else(|poisoned| poisoned.into_inner()),
+        Some(limit) => {
+            let waited = wake.wait_timeout_while(state, limit, condition);
+            waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
+        }
     }
 }
 
 /// The body of the background thread.
 fn run_background(inner: &Inner) {
-    let background = &inner.threads.background;
+    let space = &inner.space;
     let mut scavenger = Scavenger::new();
     let mut pause: Option<Duration> = None;
     loop {
-        {
-            let mut state = lock(&background.state);
-            while !state.kicked && !inner.threads.quits() {
-                match pause {
-                    None => {
-                        state = background
-                            .wake
-                            .wait(state)
-                            .unwrap_or_else(|poisoned| poisoned.into_inner());
-                    }
-                    Some(limit) => {
-                        state = background
-                            .wake
-                            .wait_timeout(state, limit)
-                            .unwrap_or_else(|poisoned| poisoned.into_inner())
-                            .0;
-                        break;
-                    }
-                }
-            }
-            state.kicked = false;
-        }
+        let settled = inner.threads.background.wait(inner, pause);
         if inner.threads.quits() {
             return;
         }
-        while inner.space.unswept_spans.load(Ordering::Relaxed) != 0 && !inner.threads.quits() {
-            inner.space.reclaim(usize::MAX, SWEEP_BATCH);
+        while settled && space.unswept_spans.load(Ordering::Relaxed) != 0 && !inner.threads.quits()
+        {
+            space.reclaim(usize::MAX, SWEEP_BATCH);
             // Mutators that wait for a list come first.
             std::thread::yield_now();
         }
         let now = os::now_nanos();
-        let release = scavenger.decide(inner.space.scavenge_reading(now));
+        let release = scavenger.decide(space.scavenge_reading(now));
         if release.bytes != 0 {
-            inner.space.decommit_free(release.bytes);
+            space.decommit_free(release.bytes);
         }
         pause = release.next_nanos.map(|next| Duration::from_nanos(next.saturating_sub(now)));
     }

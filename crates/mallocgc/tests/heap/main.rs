@@ -6,6 +6,7 @@ mod support;
 
 mod allocation;
 mod collection;
+mod joined;
 mod layouts;
 mod limits;
 mod large;
