@@ -381,6 +381,9 @@ impl Inner {
         // from stopping.
         let _safe = own.map(|record| SafeSection::begin(&self.world, record));
         let report = self.collect_safe(own, force)?;
+        if self.world.has_abandoned() {
+            self.world.detach_abandoned(&self.space);
+        }
         if force == Force::NowAndSweep {
             self.space.finish_sweep();
             self.profile.publish_swept();

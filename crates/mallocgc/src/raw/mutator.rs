@@ -16,7 +16,7 @@ use crate::layout::LayoutId;
 use crate::raw::heap::{Force, GcError, Heap, HeapError, Inner, SafeSection};
 use crate::raw::layout::Layout;
 use crate::world::callback;
-use crate::world::gate::{CYCLE_DUE, STOP};
+use crate::world::gate::{ABANDONED, CYCLE_DUE, STOP};
 use crate::world::mutator::{MutatorRecord, RootCallback};
 use crate::world::roots::RootVisitor;
 use crate::world::stop::AttachError;
@@ -551,6 +551,9 @@ impl Mutator {
         if word & STOP != 0 {
             inner.world.park_if_stopping(self.record());
         }
+        if word & ABANDONED != 0 {
+            inner.world.detach_abandoned(&inner.space);
+        }
         if self.count_down() {
             // A mutator that does not stop puts the cycle off; it is logged.
             let _ = inner.collect(Some(self.record()), Force::Now);
@@ -692,8 +695,7 @@ impl Drop for Mutator {
         let inner = self.heap.inner();
         if callback::is_inside() {
             // The world may be stopped by this thread, which cannot wait for
-            // itself. The record stays, safe for good; its spans come back at
-            // the next cycle.
+            // itself.
             inner.world.abandon(self.record());
             return;
         }

@@ -16,6 +16,8 @@ use Ordering::{Acquire, Relaxed, Release};
 pub(crate) const STOP: u32 = 1;
 /// Bit of the poll word: the heap has grown to its trigger.
 pub(crate) const CYCLE_DUE: u32 = 2;
+/// Bit of the poll word: a mutator was dropped where it could not be detached.
+pub(crate) const ABANDONED: u32 = 4;
 
 /// The thread may touch the heap.
 const ACTIVE: u32 = 1;
@@ -64,12 +66,15 @@ impl Gate {
 
     /// Raises a bit that asks for attention.
     pub(crate) fn raise(&self, bit: u32) {
-        self.poll_word.fetch_or(bit, Relaxed);
+        // Release: pairs with the Acquire in `lower`.
+        self.poll_word.fetch_or(bit, Release);
     }
 
-    /// Takes a bit down.
+    /// Takes a bit down, before what it asks for is done.
     pub(crate) fn lower(&self, bit: u32) {
-        self.poll_word.fetch_and(!bit, Relaxed);
+        // Acquire: pairs with the Release in `raise`, so that who takes the
+        // bit down sees why it was raised.
+        self.poll_word.fetch_and(!bit, Acquire);
     }
 
     /// Makes a mutator active; `false`, and safe again, if the gate is closed.

@@ -5,7 +5,8 @@
 //! with its cache's memory.
 //!
 //! Protection: `state` is the protocol of `stop`. `in_use` is written under
-//! the world lock. All else belongs to the mutator's thread while the mutator
+//! the world lock. An abandoned record belongs to who holds that lock. All
+//! else belongs to the mutator's thread while the mutator
 //! is active, and to the collector while the world is stopped.
 
 use crate::base::Address;
@@ -28,6 +29,8 @@ pub struct MutatorRecord {
     pub(crate) next: AtomicPtr<MutatorRecord>,
     pub(crate) state: State,
     pub(crate) in_use: AtomicBool,
+    /// Its thread has dropped it and touches it no more; it is still attached.
+    pub(crate) abandoned: AtomicBool,
     /// The cells this mutator allocates from.
     pub cache: Cache,
     /// References the mutator's native code holds.
@@ -111,6 +114,7 @@ impl MutatorRecord {
             next: AtomicPtr::new(core::ptr::null_mut()),
             state: State::safe(),
             in_use: AtomicBool::new(true),
+            abandoned: AtomicBool::new(false),
             cache: Cache::new(seed)?,
             roots: RootStack::new()?,
             callback: Callback::default(),

@@ -19,8 +19,8 @@ use crate::heap::meta::{MetaError, MetaStat};
 use crate::heap::space::Space;
 use crate::os;
 use crate::world::callback;
-use crate::world::gate::{CYCLE_DUE, Gate, STOP};
-use crate::world::mutator::{MutatorRecord, ThreadLabel};
+use crate::world::gate::{ABANDONED, CYCLE_DUE, Gate, STOP};
+use crate::world::mutator::{MutatorRecord, RootCallback, ThreadLabel};
 use crate::world::roots::{RootSink, RootVisitor, Roots};
 use Ordering::{Acquire, Relaxed, Release};
 use core::ptr::NonNull;
@@ -112,6 +112,9 @@ impl World {
 
     /// A record for this thread, active.
     pub(crate) fn attach(&self, space: &Space) -> Result<NonNull<MutatorRecord>, AttachError> {
+        if self.has_abandoned() {
+            self.detach_abandoned(space);
+        }
         let mut mutators = self.mutators.lock();
         let own = os::thread_id();
         let mut at = mutators.head;
@@ -166,24 +169,58 @@ impl World {
 
     /// Ends a mutator: its spans go back, its counts are kept.
     pub(crate) fn detach(&self, space: &Space, record: &MutatorRecord) {
-        record.cache.flush(space);
-        record.roots.truncate(0);
-        // SAFETY: the owner's thread; the collector looks only when stopped.
-        let callback = unsafe { &mut *record.callback.0.get() }.take();
+        let callback = strip(space, record);
         self.leave(record);
-        let mut mutators = self.mutators.lock();
-        mutators.attached -= 1;
-        self.attached.store(mutators.attached, Relaxed);
-        record.in_use.store(false, Relaxed);
-        drop(mutators);
+        self.free(&mut self.mutators.lock(), record);
         // User code, so not under the lock.
         drop(callback);
     }
 
-    /// Leaves a mutator's record attached and safe for ever.
+    /// Ends a mutator inside a callback. The world may be stopped by this very
+    /// thread, which holds its lock; so the record is only made safe, and the
+    /// next boundary of another mutator, attaching, or cycle detaches it.
     pub(crate) fn abandon(&self, record: &MutatorRecord) {
         record.roots.truncate(0);
-        self.gate.leave(&record.state);
+        if self.gate.leave(&record.state) {
+            // Not under the lock, so the collector may be between its look and
+            // its wait, and learn of it when its time is up.
+            self.arrived.notify_all();
+        }
+        // Release: pairs with the Acquire in `first_abandoned`. The last thing
+        // this thread does with the record.
+        record.abandoned.store(true, Release);
+        self.gate.raise(ABANDONED);
+    }
+
+    /// Whether a mutator was abandoned and not yet detached.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        self.poll_word() & ABANDONED != 0
+    }
+
+    /// Detaches the mutators that were dropped inside callbacks.
+    #[cold]
+    pub(crate) fn detach_abandoned(&self, space: &Space) {
+        loop {
+            let mut mutators = self.mutators.lock();
+            self.gate.lower(ABANDONED);
+            let Some(record) = first_abandoned(&mutators) else { return };
+            // SAFETY: records live as long as the heap.
+            let record = unsafe { record.as_ref() };
+            // The lock keeps the world from being stopped, and others away.
+            let callback = strip(space, record);
+            record.abandoned.store(false, Relaxed);
+            self.free(&mut mutators, record);
+            drop(mutators);
+            // User code, so not under the lock.
+            drop(callback);
+        }
+    }
+
+    /// Lets the next thread that attaches have a record.
+    fn free(&self, mutators: &mut Mutators, record: &MutatorRecord) {
+        mutators.attached -= 1;
+        self.attached.store(mutators.attached, Relaxed);
+        record.in_use.store(false, Relaxed);
     }
 
     /// Makes a mutator active; waits while the world is stopped.
@@ -301,6 +338,30 @@ impl Drop for World {
     }
 }
 
+/// Takes from a mutator's record what it holds. Its thread's, or under the lock
+/// that of one that was abandoned.
+fn strip(space: &Space, record: &MutatorRecord) -> Option<RootCallback> {
+    record.cache.flush(space);
+    record.roots.truncate(0);
+    // SAFETY: the owner's thread or its heir; the collector looks only when the
+    // world is stopped.
+    unsafe { &mut *record.callback.0.get() }.take()
+}
+
+fn first_abandoned(mutators: &Mutators) -> Option<NonNull<MutatorRecord>> {
+    let mut at = mutators.head;
+    while let Some(record) = at {
+        // SAFETY: records live as long as the heap.
+        let record_ref = unsafe { record.as_ref() };
+        // Acquire: pairs with the Release in `abandon`.
+        if record_ref.abandoned.load(Acquire) {
+            return Some(record);
+        }
+        at = NonNull::new(record_ref.next.load(Relaxed));
+    }
+    None
+}
+
 fn first_active(mutators: &Mutators) -> Option<ThreadLabel> {
     let mut at = mutators.head;
     while let Some(record) = at {
@@ -348,6 +409,10 @@ impl Stopped<'_> {
     /// Passes the roots of the mutators and of the heap to `sink`.
     pub(crate) fn visit_roots(&self, roots: &Roots, sink: &mut impl RootSink) {
         self.for_each_mutator(|mutator| {
+            // Acquire: pairs with the Release in `abandon`.
+            if mutator.abandoned.load(Acquire) {
+                return;
+            }
             mutator.roots.for_each(|value| sink.reference(value));
             // SAFETY: the world is stopped, so the mutator's thread does not
             // touch its callback.

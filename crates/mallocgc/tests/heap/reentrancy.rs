@@ -1,13 +1,13 @@
 //! Entering the heap from its own callbacks: an error, never a hang.
 
-use crate::support::{self, find};
+use crate::support::{self, find, memory::Object};
 use mallocgc::layout::{Tracer, TypeLayout};
 use mallocgc::raw::{
-    AllocError, AllocFlags, Config, Force, GcError, Heap, HeapError, Layout, RootVisitor,
+    AllocError, AllocFlags, Config, Force, GcError, Heap, HeapError, Layout, Mutator, RootVisitor,
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
 /// Runs a test on a thread of its own and fails when it hangs.
@@ -160,5 +160,118 @@ fn a_callback_may_allocate_again_after_it_was_refused() {
             m.mallocgc(100, Layout::NOSCAN, AllocFlags::SAFEPOINT).unwrap();
             assert!(heap.attach().is_err(), "attached already");
         }
+    });
+}
+
+thread_local! {
+    /// A mutator that the next root callback drops.
+    static DROPPED: RefCell<Option<Mutator>> = const { RefCell::new(None) };
+}
+
+/// Drops a mutator inside a callback, of another heap's cycle.
+fn drop_inside_a_callback(mutator: Mutator) {
+    let other = support::heap();
+    let collecting = other.attach().unwrap();
+    other.add_root_callback(|_| drop(DROPPED.take()));
+    DROPPED.set(Some(mutator));
+    collecting.gc(Force::Now).unwrap();
+    assert!(DROPPED.take().is_none());
+}
+
+/// A mutator with an object in its roots, and a root callback that counts its
+/// calls.
+fn mutator_with_roots(heap: &Heap) -> (Mutator, Object, Arc<AtomicUsize>) {
+    let m = heap.attach().unwrap();
+    let object = m.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE).unwrap();
+    m.push_root(object);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    m.set_root_callback(Some(move |_: &mut RootVisitor<'_>| {
+        counted.fetch_add(1, Relaxed);
+    }));
+    (m, object, calls)
+}
+
+#[test]
+fn a_thread_may_attach_again_after_its_mutator_was_dropped_in_a_callback() {
+    must_end(|| {
+        let heap = support::heap();
+        let (m, object, calls) = mutator_with_roots(&heap);
+        drop_inside_a_callback(m);
+        assert_eq!(heap.stats().mutators, 1, "until somebody can detach it");
+        let m = heap.attach().unwrap();
+        assert_eq!(heap.stats().mutators, 1, "the new one");
+        assert_eq!(Arc::strong_count(&calls), 1, "its callback is dropped");
+        m.gc(Force::NowAndSweep).unwrap();
+        assert_eq!((find(&heap, object), calls.load(Relaxed)), (None, 0));
+        heap.stats().check().unwrap();
+        assert!(m.verify().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_boundary_detaches_a_mutator_dropped_in_a_callback() {
+    must_end(|| {
+        let heap = support::heap();
+        let (dropped, polled) = (Barrier::new(2), Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut other = heap.attach().unwrap();
+                other.blocking(|| {
+                    dropped.wait();
+                });
+                other.poll();
+                polled.wait();
+                other.blocking(|| {
+                    polled.wait();
+                });
+            });
+            let (m, _, calls) = mutator_with_roots(&heap);
+            drop_inside_a_callback(m);
+            dropped.wait();
+            polled.wait();
+            assert_eq!((heap.stats().mutators, Arc::strong_count(&calls)), (1, 1));
+            polled.wait();
+        });
+    });
+}
+
+#[test]
+fn a_cycle_detaches_a_mutator_dropped_in_a_callback() {
+    must_end(|| {
+        let heap = support::heap();
+        let (m, object, calls) = mutator_with_roots(&heap);
+        drop_inside_a_callback(m);
+        heap.gc(Force::NowAndSweep).unwrap();
+        assert_eq!((heap.stats().mutators, Arc::strong_count(&calls)), (0, 1));
+        assert_eq!((find(&heap, object), calls.load(Relaxed)), (None, 0), "it had no roots");
+        for _ in 0..100 {
+            drop_inside_a_callback(heap.attach().unwrap());
+        }
+        heap.gc(Force::Now).unwrap();
+        assert_eq!(heap.stats().mutators, 0);
+    });
+}
+
+#[test]
+fn mutators_dropped_in_callbacks_while_their_heap_collects() {
+    must_end(|| {
+        let heap = support::heap();
+        std::thread::scope(|scope| {
+            let droppers = [0, 1].map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..support::scaled(100) {
+                        let (m, _, _) = mutator_with_roots(&heap);
+                        drop_inside_a_callback(m);
+                    }
+                })
+            });
+            let m = heap.attach().unwrap();
+            while !droppers.iter().all(|dropper| dropper.is_finished()) {
+                m.gc(Force::Now).unwrap();
+            }
+        });
+        assert!(heap.attach().is_ok());
+        assert_eq!(heap.stats().mutators, 0);
     });
 }
