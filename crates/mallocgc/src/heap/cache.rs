@@ -410,7 +410,7 @@ impl Cache {
         cursor.next.store(span.base().as_usize(), Relaxed);
         cursor.limit.store(span.base().as_usize(), Relaxed);
         span.set_released(false);
-        span.set_sparse(false);
+        span.set_sparse_sweeps(0);
         cursor.span.store(id.get(), Relaxed);
         // Release: pairs with the Acquire in `Space::is_allocated`.
         span.cached_by.store(core::ptr::from_ref(cursor).cast_mut(), Release);
