@@ -193,8 +193,9 @@ fn holes_are_used_before_fresh_memory() {
 fn holes_that_nobody_uses_go_back_after_some_cycles() {
     // Three quarters of the pages of 4 KiB hold no survivor, hardly a span none.
     let _turn = alone();
-    let heap =
-        support::heap_with(Config { background: false, huge_pages: false, ..support::manual() });
+    // Dead cells are not written.
+    let config = Config { background: false, huge_pages: false, clobber: 0, ..support::manual() };
+    let heap = support::heap_with(config);
     let m = heap.attach().unwrap();
     let before = os::resident_bytes();
     for index in 0..16 << 10 {

@@ -533,6 +533,7 @@ fn subtract(count: &AtomicU64, less: u64) {
 }
 
 /// The first run of clear bits at or after `from`, below `end`.
+#[inline(always)]
 fn next_clear_run(bits: &[AtomicU64], from: usize, end: usize) -> Option<(usize, usize)> {
     let start = next_bit(bits, from, end, 0)?;
     let stop = next_bit(bits, start, end, u64::MAX).unwrap_or(end);
@@ -542,6 +543,7 @@ fn next_clear_run(bits: &[AtomicU64], from: usize, end: usize) -> Option<(usize,
 /// The first run of clear bits in a range that has room for objects of
 /// `cells` bits, each of which begins at a multiple of `step`: its first
 /// such place, and how many objects.
+#[cold]
 fn next_joinable_run(
     bits: &[AtomicU64],
     range: Range<usize>,

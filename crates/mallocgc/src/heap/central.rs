@@ -99,6 +99,7 @@ impl Central {
     }
 
     /// The lists, as of this sweep generation.
+    #[inline(always)]
     fn lock<'c>(&'c self, space: &Space) -> LockGuard<'c, Lists> {
         let mut lists = self.lists.lock();
         let now = space.sweep_generation();
