@@ -190,6 +190,30 @@ fn holes_are_used_before_fresh_memory() {
 }
 
 #[test]
+fn holes_that_nobody_uses_go_back_after_some_cycles() {
+    // Three quarters of the pages of 4 KiB hold no survivor, hardly a span none.
+    let _turn = alone();
+    let heap =
+        support::heap_with(Config { background: false, huge_pages: false, ..support::manual() });
+    let m = heap.attach().unwrap();
+    let before = os::resident_bytes();
+    for index in 0..16 << 10 {
+        let block = m.mallocgc(2048, Layout::NOSCAN, AllocFlags::NONE).unwrap();
+        fill(block, 2048, 1);
+        if index % 8 == 0 {
+            m.push_root(block);
+        }
+    }
+    let resident = || os::resident_bytes().saturating_sub(before);
+    let full = resident();
+    for _ in 0..12 {
+        m.gc(Force::NowAndSweep).unwrap();
+    }
+    heap.release_memory();
+    assert!(resident() < full / 2, "{} of {full} bytes", resident());
+}
+
+#[test]
 fn memory_goes_back_by_itself_soon_after_a_spike() {
     let _turn = alone();
     for force in [Force::Now, Force::NowAndSweep] {

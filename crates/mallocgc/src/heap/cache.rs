@@ -405,7 +405,7 @@ impl Cache {
         // No chunk is open; where the search for joinable cells begins.
         cursor.chunk.open(span.base().as_usize(), span.base().as_usize());
         span.set_released(false);
-        span.set_sparse(false);
+        span.set_sparse_sweeps(0);
         cursor.span.store(id.get(), Relaxed);
         span.cached_by.hold(&cursor.chunk);
         Ok(())

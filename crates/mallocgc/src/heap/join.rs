@@ -33,7 +33,7 @@ pub(crate) const JOIN_OFFSET: usize = BITMAP_WORDS_PER_PAGE / 2;
 
 /// The most cells of one object. The more, the rarer they lie side by side;
 /// eight instead of four took the peak of the fragmentation workload from 1.90
-/// to 1.79 times what is live.
+/// to 1.78 times what is live, with holes given back at once.
 const MOST_CELLS: usize = 8;
 
 /// A size class some of whose cells are one of another class.
@@ -254,7 +254,7 @@ mod tests {
         };
         assert_eq!(of(192), [96, 64, 48, 32, 24]);
         assert_eq!(of(144), [48, 24]);
-        assert_eq!(of(176), []);
+        assert!(of(176).is_empty());
         assert_eq!(of(1024), [512, 256, 128]);
         for size in SizeClass::all() {
             let gives = donors().any(|(_, donor)| donor.size == size);

@@ -49,8 +49,8 @@ pub(crate) const NEEDS_ZERO: u32 = 1;
 /// Bit of [`Span::flags`]: pages without survivors have been given back.
 const RELEASED: u32 = 2;
 
-/// Bit of [`Span::flags`]: the span was sparse when last swept.
-const SPARSE: u32 = 8;
+/// Upper byte of [`Span::flags`]: sweeps in a row that found the span sparse.
+const SPARSE_SHIFT: u32 = 24;
 
 /// Bit of [`Span::flags`]: cells may be joined, as the pages say as well.
 const JOINED: u32 = 4;
@@ -197,14 +197,15 @@ impl Span {
         self.set_flag(RELEASED, released);
     }
 
-    /// Whether the span was sparse when last swept, and no cache has held it
-    /// since.
-    pub(crate) fn is_sparse(&self) -> bool {
-        self.flags.load(Relaxed) & SPARSE != 0
+    /// How many sweeps in a row, 255 at most, have found the span sparse while
+    /// no cache held it.
+    pub(crate) fn sparse_sweeps(&self) -> u8 {
+        (self.flags.load(Relaxed) >> SPARSE_SHIFT) as u8
     }
 
-    pub(crate) fn set_sparse(&self, sparse: bool) {
-        self.set_flag(SPARSE, sparse);
+    pub(crate) fn set_sparse_sweeps(&self, sweeps: u8) {
+        let others = self.flags.load(Relaxed) & !(0xff << SPARSE_SHIFT);
+        self.flags.store(others | u32::from(sweeps) << SPARSE_SHIFT, Relaxed);
     }
 
     /// Whether cells may be joined to objects of a larger class (`join`).
