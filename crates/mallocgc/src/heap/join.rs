@@ -281,7 +281,7 @@ mod tests {
     fn joins_agree_with_a_list_of_objects() {
         let options =
             SpaceOptions { reserve_bytes: 64 << 20, limit_bytes: usize::MAX, huge_pages: false };
-        let space = Space::new(options).expect("a space");
+        let (space, ()) = Space::new(options, |_| Ok(())).expect("a space");
         for seed in 0..50 {
             let mut random = Random::new(seed);
             let size = SizeClass::for_size([16, 48, 96, 128, 1152][seed as usize % 5]);

@@ -211,18 +211,27 @@ unsafe impl Send for Space {}
 unsafe impl Sync for Space {}
 
 impl Space {
-    /// Reserves the address range and builds the tables.
+    /// Reserves the address range and builds the tables. Then makes `beside`
+    /// what else takes address range in proportion to it. Both with half as
+    /// often as the system refuses.
     ///
     /// # Errors
     ///
     /// When the system refuses even the smallest range (64 MiB).
-    pub fn new(options: SpaceOptions) -> Result<Space, AllocError> {
+    pub fn new<T>(
+        options: SpaceOptions,
+        beside: impl Fn(&Space) -> Result<T, OsError>,
+    ) -> Result<(Space, T), AllocError> {
         const SMALLEST: usize = 64 << 20;
         let mut bytes =
             round_up(options.reserve_bytes.clamp(SMALLEST, 1 << 44), GROWTH_MAX_PAGES * PAGE_SIZE);
         loop {
-            match Space::with_range(bytes, options) {
-                Ok(space) => return Ok(space),
+            let made = Space::with_range(bytes, options).and_then(|space| {
+                let beside = beside(&space).map_err(|error| AllocError::from_os(bytes, error))?;
+                Ok((space, beside))
+            });
+            match made {
+                Ok(made) => return Ok(made),
                 Err(AllocError::OutOfMemory { .. }) if bytes / 2 >= SMALLEST => bytes /= 2,
                 Err(error) => return Err(error),
             }

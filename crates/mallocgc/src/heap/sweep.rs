@@ -47,9 +47,7 @@ impl Space {
     pub(crate) fn sweep_span(&self, id: SpanId) -> Swept {
         let span = self.span(id);
         debug_assert!(self.is_unswept(span));
-        let survivors = self.survivor_bits(span);
-        // Relaxed: marks were published when the world was stopped.
-        let live: u32 = survivors.iter().map(|word| word.load(Relaxed).count_ones()).sum();
+        let live = self.keep_allocated(span);
         let clobber = self.clobber.load(Relaxed);
         if clobber != 0 {
             self.for_each_dead(span, |cell, bytes| clobber_cell(cell, bytes, clobber));
@@ -58,10 +56,6 @@ impl Space {
         if sanitizer::POISONS {
             self.for_each_dead(span, sanitizer::poison);
         }
-        for word in self.mark_bits(span) {
-            word.store(0, Relaxed);
-        }
-        let live = live as usize;
         let freed = (span.taken() - live) as u64;
         if freed != 0 {
             let joined = if span.is_joined() { self.sweep_joins(span) as u64 } else { 0 };
@@ -93,6 +87,34 @@ impl Space {
             _ if sparse => Swept::Sparse,
             _ => Swept::Kept,
         }
+    }
+
+    /// Counts a span's survivors, and clears its other bitmap for the next
+    /// cycle's marks. Until then that says who survived the last but one: with
+    /// `free_index`, which cells had been handed out. A mark elsewhere was left
+    /// by a reference that points into no object, one past the end of its own
+    /// perhaps, and goes.
+    fn keep_allocated(&self, span: &Span) -> usize {
+        let (mut live, mut stray) = (0, 0);
+        let mut handed_out = span.free_index();
+        for (survivors, before) in self.survivor_bits(span).iter().zip(self.mark_bits(span)) {
+            // Relaxed throughout: marks were published when the world was
+            // stopped, and the sweeper owns the span.
+            let below = if handed_out < 64 { (1 << handed_out) - 1 } else { u64::MAX };
+            let marked = survivors.load(Relaxed);
+            let kept = marked & (before.load(Relaxed) | below);
+            if kept != marked {
+                survivors.store(kept, Relaxed);
+                stray += (marked ^ kept).count_ones() as usize;
+            }
+            before.store(0, Relaxed);
+            live += kept.count_ones() as usize;
+            handed_out = handed_out.saturating_sub(64);
+        }
+        if stray != 0 {
+            self.live_bytes.fetch_sub((stray * span.cell_bytes()) as u64, Relaxed);
+        }
+        live
     }
 
     /// Sweeps one span of `class` and puts it where it belongs; `None` when

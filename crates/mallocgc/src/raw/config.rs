@@ -39,7 +39,7 @@ pub struct Config {
     /// one for every four processors, four at most, and one for heaps so small
     /// that waking another would take longer than it saves. More threads stop
     /// the mutators for a shorter time and take more processor time in all, about a
-    /// quarter with two: marks are then set by atomic operations.
+    /// quarter with two: marks are then set by atomic operations. At most 256.
     pub workers: usize,
     /// Whether the heap may start threads of its own: to sweep, to give
     /// memory back, to run finalizers. Default true.

@@ -17,7 +17,7 @@ use crate::heap::space::{Space, SpaceOptions};
 use crate::heap::special::SpecialCounts;
 use crate::layout::{LayoutError, TypeLayout};
 use crate::observe::{BucketId, Event, EventSink, Profile, ProfileConfig};
-use crate::os;
+use crate::os::{self, Reservation};
 use crate::raw::config::Config;
 use crate::raw::layout::{Layout, Layouts};
 use crate::raw::mutator::Mutator;
@@ -32,6 +32,13 @@ use crate::world::roots::{RangeKind, RootVisitor, Roots};
 use crate::world::stop::{StopTimedOut, World};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, Weak};
+
+/// The most threads that mark, whatever is asked for.
+const MOST_WORKERS: usize = 256;
+
+/// Address range that must be left when a heap has been made: for mutators,
+/// which take 130 MiB each, and for threads.
+const ROOM_BYTES: usize = 512 << 20;
 
 /// Why a heap could not be made, or a thread not attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,21 +183,23 @@ impl Heap {
             0 => (4 * os::physical_memory_bytes()).next_power_of_two().max(64 << 30),
             bytes => bytes,
         };
-        let space = Space::new(SpaceOptions {
+        let options = SpaceOptions {
             reserve_bytes,
             limit_bytes: config.heap_limit_bytes,
             huge_pages: config.huge_pages,
-        })?;
-        let no_memory = |error| {
-            HeapError::OutOfMemory(AllocError::OutOfMemory { bytes: 0, cause: Some(error) })
         };
-        let collector = Collector::new(space.reserved_bytes()).map_err(no_memory)?;
+        let (space, collector) = Space::new(options, |space| {
+            let collector = Collector::new(space.reserved_bytes())?;
+            // Where address range is scarce the heap must not take all of it.
+            drop(Reservation::reserve(ROOM_BYTES.min(space.reserved_bytes()), 4096)?);
+            Ok(collector)
+        })?;
         let layouts = Layouts::new(&space)?;
         let zero_base = layouts.zero_base(&space)?;
         let workers = match config.workers {
             // As the origin: a quarter of the processors.
             0 => os::processors().div_ceil(4).min(4),
-            workers => workers,
+            workers => workers.min(MOST_WORKERS),
         };
         let pacer = PacerSettings {
             gc_percent: config.gc_percent,
@@ -200,6 +209,7 @@ impl Heap {
         space.trigger_bytes.store(pacer.pace(0).trigger_bytes, Relaxed);
         space.clobber.store(config.clobber, Relaxed);
         let profile_rate = AtomicU64::new(config.profile_rate);
+        let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let profile = Profile::new(ProfileConfig {
             max_buckets: config.profile_max_buckets,
             max_depth: config.profile_max_frames,
@@ -208,13 +218,13 @@ impl Heap {
             this: this.clone(),
             threads: Threads::default(),
             runners: Runners::default(),
-            id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            id,
             config,
             workers,
             pacer: Lock::new(Rank::Observe, pacer),
             cycle: Lock::new(Rank::Cycle, ()),
             collector,
-            roots: Roots::new(),
+            roots: Roots::new(id),
             statics: Mutex::new(Vec::new()),
             layouts,
             world: World::new(os::random_seed()),

@@ -679,14 +679,23 @@ impl Mutator {
     /// Sets the callback that visits this mutator's other roots at every
     /// cycle; `None` removes it. It runs with the world stopped, perhaps on
     /// another thread, and must not enter the heap.
+    ///
+    /// # Errors
+    ///
+    /// [`HeapError::Reentrant`] inside a callback of a heap, which may be this
+    /// one; the callback stays as it was.
     pub fn set_root_callback(
         &self,
         callback: Option<impl FnMut(&mut RootVisitor<'_>) + Send + 'static>,
-    ) {
+    ) -> Result<(), HeapError> {
+        if callback::is_inside() {
+            return Err(HeapError::Reentrant);
+        }
         let boxed = callback.map(|callback| Box::new(callback) as RootCallback);
         // SAFETY: the mutator is active, so no collector reads the callback.
         let old = core::mem::replace(unsafe { &mut *self.record().callback.0.get() }, boxed);
         drop(old);
+        Ok(())
     }
 }
 

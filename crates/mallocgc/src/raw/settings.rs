@@ -3,6 +3,7 @@
 use crate::base::sync::Ordering::Relaxed;
 use crate::collect::pacer::Pace;
 use crate::raw::heap::{Heap, Inner};
+use crate::world::callback;
 
 /// Takes its hook back when given to [`Heap::remove_clear_hook`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -85,7 +86,8 @@ impl Heap {
     pub fn add_clear_hook(&self, hook: impl Fn() + Send + Sync + 'static) -> ClearHookId {
         let mut hooks = self.inner().clear_hooks.lock();
         hooks.next += 1;
-        let id = hooks.next;
+        // One heap's ids name nothing in another.
+        let id = self.inner().id << 32 | hooks.next;
         hooks.hooks.push((id, std::sync::Arc::new(hook)));
         ClearHookId(id)
     }
@@ -101,8 +103,12 @@ impl Heap {
     }
 
     /// Sweeps what is unswept and gives every free page back to the system.
-    /// Returns the bytes given back. Collect first to free what is dead.
+    /// Returns the bytes given back. Collect first to free what is dead. Inside
+    /// a callback of a heap it does nothing and returns 0.
     pub fn release_memory(&self) -> usize {
+        if callback::is_inside() {
+            return 0;
+        }
         let space = &self.inner().space;
         space.finish_sweep();
         space.decommit_free(usize::MAX)

@@ -218,7 +218,9 @@ impl Inner {
         stats.gc_cpu_nanos = history.gc_cpu_nanos.load(Relaxed);
         stats.enable_gc = pacer.gc_percent.is_some();
         stats.debug_gc = self.config.verify || self.config.clobber != 0;
-        stats.live_bytes = history.live_bytes.load(Relaxed);
+        // A reference that points into a free cell marks it: what is marked may
+        // be more than what was ever allocated.
+        stats.live_bytes = history.live_bytes.load(Relaxed).min(stats.total_alloc);
         stats.heap_limit = self.space.limit_bytes() as u64;
         stats.mutators = self.world.attached() as u64;
     }

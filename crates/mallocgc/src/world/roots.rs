@@ -173,13 +173,15 @@ impl core::fmt::Debug for Roots {
 }
 
 impl Roots {
-    pub(crate) fn new() -> Roots {
+    /// No roots yet. The numbers of ranges and callbacks begin with the heap's, so
+    /// that one heap's name nothing in another.
+    pub(crate) fn new(heap: u64) -> Roots {
         let tables = Tables {
             chunks: None,
             free: None,
             ranges: Vec::new(),
             callbacks: Vec::new(),
-            next_id: 1,
+            next_id: heap << 32 | 1,
         };
         Roots { tables: Lock::new(Rank::Roots, tables), dead: AtomicUsize::new(0) }
     }

@@ -363,14 +363,15 @@ fn a_root_callback_says_what_lives() {
         let range = &roots[2..4];
         // SAFETY: the slice is borrowed.
         unsafe { visitor.visit_range(range.as_ptr(), 2, RangeKind::References) };
-    }));
+    }))
+    .unwrap();
     for _ in 0..3 {
         m.gc(Force::NowAndSweep).unwrap();
         for (index, &at) in made.iter().enumerate() {
             assert_eq!(find_at(&heap, at).is_some(), index < 4, "object {index}");
         }
     }
-    m.set_root_callback(None::<fn(&mut RootVisitor<'_>)>);
+    m.set_root_callback(None::<fn(&mut RootVisitor<'_>)>).unwrap();
     m.gc(Force::NowAndSweep).unwrap();
     assert_eq!(heap.stats().heap_objects, 0);
 }

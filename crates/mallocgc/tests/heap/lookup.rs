@@ -4,7 +4,7 @@ use crate::support::memory::{link, number, object};
 use crate::support::{self, find, find_at};
 use mallocgc::base::size_class::SizeClass;
 use mallocgc::layout::TypeLayout;
-use mallocgc::raw::{AllocFlags, Force, Layout};
+use mallocgc::raw::{AllocFlags, Config, Force, Layout};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -175,6 +175,45 @@ fn a_pointer_one_past_the_end_corrupts_nobody() {
     m.gc(Force::NowAndSweep).unwrap();
     assert!(find(&heap, text).is_some());
     assert_eq!(heap.stats().heap_objects, 2);
+}
+
+#[test]
+fn a_reference_into_a_free_cell_breaks_no_count() {
+    // One past the end of the object itself, where nothing has been allocated
+    // or what was is dead.
+    for background in [false, true] {
+        for objects in [1, 2, 70, 5000] {
+            let heap =
+                support::heap_with(Config { background, verify: false, ..support::manual() });
+            let m = heap.attach().unwrap();
+            let layout = heap.layout(&TypeLayout::mask(8, 1)).unwrap();
+            let class = m.alloc_class(64, layout).unwrap();
+            for index in 0..objects {
+                let object = m.alloc(class).unwrap();
+                if index % 2 == objects % 2 || index + 1 == objects {
+                    // SAFETY: a reference word of a new object; the value is the
+                    // case under test.
+                    unsafe { m.write(object.as_ptr().cast(), object.as_ptr().add(64)) };
+                    m.push_root(object);
+                }
+            }
+            // Whose next cell was allocated keeps that.
+            let kept = m.root_count() as u64..=objects;
+            for force in [Force::Now, Force::NowAndSweep, Force::NowAndSweep] {
+                m.gc(force).unwrap();
+                heap.stats().check().unwrap();
+            }
+            let alive = heap.stats().heap_objects;
+            assert!(kept.contains(&alive), "{alive} of {objects}");
+            for _ in 0..10_000 {
+                m.alloc(class).unwrap();
+            }
+            m.truncate_roots(0);
+            m.gc(Force::NowAndSweep).unwrap();
+            heap.stats().check().unwrap();
+            assert_eq!(heap.stats().heap_objects, 0, "{objects}");
+        }
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn enter_heap(heap: &Heap) {
     for force in [Force::IfNeeded, Force::Now, Force::NowAndSweep] {
         assert!(matches!(heap.gc(force), Err(GcError::Reentrant)));
     }
+    assert_eq!(heap.release_memory(), 0);
     // These do not wait for the world.
     assert!(heap.find_object(mallocgc::base::Address::new(64)).is_none());
     assert_eq!(heap.zero_base(), heap.zero_base());
@@ -58,6 +59,9 @@ unsafe fn trace_and_allocate(_object: *mut u8, _size: usize, _tracer: &mut Trace
     let made = mutator.mallocgc(16, Layout::NOSCAN, AllocFlags::SAFEPOINT);
     assert_eq!(made, Err(AllocError::Reentrant));
     assert!(matches!(mutator.gc(Force::Now), Err(GcError::Reentrant)));
+    // Which would drop the callback that may be running.
+    let replaced = mutator.set_root_callback(None::<fn(&mut RootVisitor<'_>)>);
+    assert_eq!(replaced, Err(HeapError::Reentrant));
     mutator.poll();
     enter_heap(heap);
 }
@@ -99,11 +103,11 @@ fn a_root_callback_cannot_enter_the_heap() {
                 enter_heap(&other);
             }
         };
-        m.set_root_callback(Some(visit.clone()));
+        m.set_root_callback(Some(visit.clone())).unwrap();
         m.gc(Force::Now).unwrap();
         assert!(calls.swap(0, Relaxed) > 0);
         assert!(find(&heap, kept).is_some());
-        m.set_root_callback(None::<fn(&mut RootVisitor<'_>)>);
+        m.set_root_callback(None::<fn(&mut RootVisitor<'_>)>).unwrap();
         let id = heap.add_root_callback(visit);
         m.gc(Force::NowAndSweep).unwrap();
         assert!(calls.swap(0, Relaxed) > 0);
@@ -188,7 +192,8 @@ fn mutator_with_roots(heap: &Heap) -> (Mutator, Object, Arc<AtomicUsize>) {
     let counted = calls.clone();
     m.set_root_callback(Some(move |_: &mut RootVisitor<'_>| {
         counted.fetch_add(1, Relaxed);
-    }));
+    }))
+    .unwrap();
     (m, object, calls)
 }
 

@@ -149,3 +149,28 @@ fn allocations_and_deaths_balance() {
     m.gc(Force::Now).unwrap();
     assert_eq!(live.check(), Ok(0));
 }
+
+#[test]
+fn numbers_of_one_heap_name_nothing_in_another() {
+    let (one, other) = (support::heap(), support::heap());
+    let word = [0usize; 1];
+    // SAFETY: the word outlives both heaps' cycles, of which there are none.
+    let range = |heap: &mallocgc::raw::Heap| unsafe {
+        heap.add_root_range(word.as_ptr(), 1, mallocgc::raw::RangeKind::Ambiguous)
+    };
+    let (hook, _) = (one.add_clear_hook(|| ()), other.add_clear_hook(|| ()));
+    let (callback, _) = (one.add_root_callback(|_| ()), other.add_root_callback(|_| ()));
+    let (words, _) = (range(&one), range(&other));
+    assert!(!other.remove_clear_hook(hook) && one.remove_clear_hook(hook));
+    assert!(!other.remove_root_callback(callback) && one.remove_root_callback(callback));
+    assert!(!other.remove_root_range(words) && one.remove_root_range(words));
+}
+
+#[test]
+fn more_workers_than_there_can_be_are_fewer() {
+    let heap = support::heap_with(Config { workers: usize::MAX, ..support::manual() });
+    let m = heap.attach().unwrap();
+    m.push_root(m.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE).unwrap());
+    m.gc(Force::NowAndSweep).unwrap();
+    assert_eq!(heap.stats().heap_objects, 1);
+}

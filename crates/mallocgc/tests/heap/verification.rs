@@ -100,13 +100,15 @@ fn a_root_to_a_freed_object_is_reported() {
     assert_eq!(m.verify(), Ok(None));
     m.set_root_callback(Some(move |visitor: &mut RootVisitor<'_>| {
         visitor.visit_ambiguous(dead);
-    }));
+    }))
+    .unwrap();
     assert_eq!(m.verify(), Ok(None), "ambiguous words may be anything");
     m.set_root_callback(Some(move |visitor: &mut RootVisitor<'_>| {
         visitor.visit(std::ptr::with_exposed_provenance(dead));
-    }));
+    }))
+    .unwrap();
     assert!(matches!(m.verify(), Ok(Some(Fault::PointerToFree { .. }))));
-    m.set_root_callback(None::<fn(&mut RootVisitor<'_>)>);
+    m.set_root_callback(None::<fn(&mut RootVisitor<'_>)>).unwrap();
     // A page of no span, too.
     let large = m.mallocgc(1 << 20, Layout::NOSCAN, AllocFlags::NONE).unwrap();
     m.gc(Force::NowAndSweep).unwrap();

@@ -52,7 +52,7 @@ impl Bench {
     fn new(seed: u64) -> Bench {
         let options =
             SpaceOptions { reserve_bytes: 64 << 20, limit_bytes: usize::MAX, huge_pages: false };
-        let space = Space::new(options).expect("a space");
+        let (space, ()) = Space::new(options, |_| Ok(())).expect("a space");
         let spans = [16, 48, 1024]
             .into_iter()
             .cycle()
