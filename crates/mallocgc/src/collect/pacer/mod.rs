@@ -4,7 +4,21 @@
 //! and the trigger is the goal: live bytes grown by `gc_percent`, at least
 //! the minimum heap, at most what the heap limit leaves.
 
+//!
+//! The modules are for marking beside mutators: how far the heap may grow
+//! ([`goal`]), what mutators do for it ([`assist`], [`workers`]), a cycle from
+//! begin to end ([`controller`]), and when it all takes too much ([`limiter`]).
+//! They read no clock and keep no lock; `docs/design/pacing.md` explains them.
+
 #![forbid(unsafe_code)]
+
+pub mod assist;
+pub mod goal;
+pub mod workers;
+pub mod controller;
+pub mod limiter;
+#[cfg(test)]
+mod simulation;
 
 /// Settings of the pacer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,271 @@
+//! How far the heap may grow, and where on the way the next cycle begins.
+//!
+//! All bytes are of objects, dead or alive: what the last cycle marked, and what was
+//! allocated since. *External bytes* count with them: memory elsewhere that is given
+//! back when an object dies (the buffer of a vector, a texture).
+//!
+//! The goal is the smallest of three:
+//!
+//! * by percent: what was marked, and of that and of the stacks and roots the
+//!   configured percentage; not below the minimum heap;
+//! * by the memory limit: what the limit leaves when everything that is no object
+//!   is taken off, less [`LIMIT_HEADROOM_PERCENT`]; not below what was marked;
+//! * by the heap limit, 15 parts of 16; not below what was marked.
+//!
+//! A cycle takes time, in which mutators allocate. The trigger lies before the goal
+//! by this *runway*, but never near either end of the way.
+//!
+//! After Go's `mgcpacer.go` (design #44167, memory limit #48409, headroom #57069).
+//!
+//! Not here: how long the runway is (`controller`).
+
+#![forbid(unsafe_code)]
+
+use super::assist::saturate;
+use super::{Pace, PacerSettings};
+
+/// Percent of the way from marked bytes to the goal before which no cycle
+/// begins: a program that allocates very fast would else be marking always, and
+/// what is allocated while marking survives.
+pub const EARLIEST_TRIGGER_PERCENT: u64 = 70;
+
+/// Percent of the way after which no cycle begins, unless
+/// [`LATEST_TRIGGER_BYTES`] allows more.
+pub const LATEST_TRIGGER_PERCENT: u64 = 95;
+
+/// Bytes before the goal that are runway enough for a cycle with little to scan,
+/// however large the heap: the minimum heap is chosen by the cost of such a cycle.
+pub const LATEST_TRIGGER_BYTES: u64 = 4 << 20;
+
+/// Bytes between the trigger and the goal at least, as long as no limit is in the way:
+/// the assist ratio divides by this distance.
+pub const MIN_RUNWAY_BYTES: u64 = 64 << 10;
+
+/// Percent of the memory limit that the goal leaves free: a cycle may end late, and
+/// allocation shall find free pages without giving others back first.
+pub const LIMIT_HEADROOM_PERCENT: u64 = 3;
+
+/// Bytes that it leaves free at least; small heaps are harder to predict.
+pub const LIMIT_HEADROOM_BYTES: u64 = 1 << 20;
+
+/// Settings of the controller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Percentage, minimum heap and hard limit.
+    pub pacer: PacerSettings,
+    /// Bytes of memory, external bytes included, that cycles try not to
+    /// exceed; `u64::MAX` for no limit. Holds with `gc_percent` off, too.
+    pub memory_limit_bytes: u64,
+}
+
+/// What memory is used for at one moment. The counters may be read one by one: where they
+/// contradict each other, sums stop at zero.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct MemoryUse {
+    /// Bytes that the heap has from the system and has not given back: objects, free pages,
+    /// tables, records.
+    pub mapped_bytes: u64,
+    /// Bytes of them in free pages.
+    pub free_bytes: u64,
+    /// Bytes of them in cells and large objects that are in use, dead ones included until
+    /// they are swept.
+    pub allocated_bytes: u64,
+    /// Bytes outside the heap that its objects keep, dead ones included until they are
+    /// released. Not part of `mapped_bytes`.
+    pub external_bytes: u64,
+}
+
+/// Bytes to scan, or scanned, in one cycle.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ScanWork {
+    /// In objects of the heap, up to their last reference.
+    pub heap_bytes: u64,
+    /// On stacks of mutators.
+    pub stack_bytes: u64,
+    /// In other roots: ranges, handles.
+    pub root_bytes: u64,
+}
+
+impl ScanWork {
+    /// The sum.
+    pub fn total_bytes(&self) -> u64 {
+        self.heap_bytes.saturating_add(self.stack_bytes).saturating_add(self.root_bytes)
+    }
+}
+
+/// A goal, and whether it may be put off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Goal {
+    /// By percent: a little more memory does no harm.
+    Soft(u64),
+    /// By a limit: better assist more than grow.
+    Firm(u64),
+    /// No cycle begins by itself.
+    Never(u64),
+}
+
+impl Settings {
+    /// The goal after a cycle that left `marked_bytes`, external ones included, and
+    /// whose roots were `roots`.
+    pub(super) fn goal(&self, marked_bytes: u64, roots: &ScanWork, memory: &MemoryUse) -> Goal {
+        let pacer = &self.pacer;
+        // The hard limit is on the heap's own bytes.
+        let most = (pacer.heap_limit_bytes - pacer.heap_limit_bytes / 16)
+            .saturating_add(memory.external_bytes)
+            .max(marked_bytes);
+        let limited = self.limit_goal(marked_bytes, memory).min(most);
+        match pacer.gc_percent {
+            None if self.memory_limit_bytes == u64::MAX => Goal::Never(most),
+            None => Goal::Firm(limited),
+            Some(percent) => {
+                let soft = percent_goal(percent, pacer.min_heap_bytes, marked_bytes, roots);
+                if limited < soft { Goal::Firm(limited) } else { Goal::Soft(soft) }
+            }
+        }
+    }
+
+    /// What the memory limit leaves to objects; `u64::MAX` without one.
+    fn limit_goal(&self, marked_bytes: u64, memory: &MemoryUse) -> u64 {
+        let limit = self.memory_limit_bytes;
+        if limit == u64::MAX {
+            return u64::MAX;
+        }
+        let counted = memory.mapped_bytes.saturating_add(memory.external_bytes);
+        // Free pages are where objects will be, so they are not taken off.
+        let others = memory
+            .mapped_bytes
+            .saturating_sub(memory.free_bytes)
+            .saturating_sub(memory.allocated_bytes);
+        // What is used beyond the limit is taken off once more: it has to come back.
+        let excess = counted.saturating_sub(limit);
+        let left = limit.saturating_sub(others).saturating_sub(excess);
+        if left == 0 {
+            return marked_bytes;
+        }
+        let headroom = percent_of(left, LIMIT_HEADROOM_PERCENT).max(LIMIT_HEADROOM_BYTES);
+        // Of a limit of hardly more than the headroom something must remain.
+        left.saturating_sub(headroom).max(headroom).max(marked_bytes)
+    }
+}
+
+fn percent_goal(percent: u32, min_heap_bytes: u64, marked_bytes: u64, roots: &ScanWork) -> u64 {
+    let percent = u64::from(percent);
+    let base = marked_bytes.saturating_add(roots.stack_bytes).saturating_add(roots.root_bytes);
+    let grown = marked_bytes.saturating_add(percent_of(base, percent));
+    grown.max(percent_of(min_heap_bytes, percent))
+}
+
+pub(super) fn percent_of(bytes: u64, percent: u64) -> u64 {
+    saturate(u128::from(bytes) * u128::from(percent) / 100)
+}
+
+/// Where a cycle begins.
+pub(super) struct Way {
+    /// What the last cycle left.
+    pub(super) marked_bytes: u64,
+    /// Bytes that will be allocated while marking runs, as far as can be told.
+    pub(super) runway_bytes: u64,
+    /// Not before this, so that sweeping has been finished by allocation.
+    pub(super) sweep_floor_bytes: u64,
+    /// Where the running cycle began.
+    pub(super) triggered_bytes: Option<u64>,
+}
+
+impl Way {
+    /// The trigger on the way to `goal`; it is never above the goal.
+    pub(super) fn pace(&self, goal: Goal) -> Pace {
+        let marked = self.marked_bytes;
+        let (goal_bytes, floor) = match goal {
+            Goal::Never(goal_bytes) => return Pace { goal_bytes, trigger_bytes: u64::MAX },
+            Goal::Firm(goal) => (goal, marked),
+            Goal::Soft(goal) => {
+                let begun = self.triggered_bytes.map(|at| at.saturating_add(MIN_RUNWAY_BYTES));
+                let goal = goal.max(self.sweep_floor_bytes).max(begun.unwrap_or(0));
+                (goal, self.sweep_floor_bytes.max(marked))
+            }
+        };
+        if marked >= goal_bytes {
+            return Pace { goal_bytes, trigger_bytes: goal_bytes };
+        }
+        let part = |percent| marked + percent_of(goal_bytes - marked, percent);
+        let earliest = part(EARLIEST_TRIGGER_PERCENT).max(floor);
+        let latest = part(LATEST_TRIGGER_PERCENT)
+            .max(goal_bytes.saturating_sub(LATEST_TRIGGER_BYTES))
+            .max(earliest);
+        let wanted = goal_bytes.saturating_sub(self.runway_bytes);
+        Pace { goal_bytes, trigger_bytes: wanted.clamp(earliest, latest) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn settings(heap_limit_bytes: u64, memory_limit_bytes: u64) -> Settings {
+        let pacer =
+            PacerSettings { gc_percent: Some(100), min_heap_bytes: 4 * MIB, heap_limit_bytes };
+        Settings { pacer, memory_limit_bytes }
+    }
+
+    fn goal(settings: Settings, marked_bytes: u64, external_bytes: u64) -> Goal {
+        let memory = MemoryUse { external_bytes, ..MemoryUse::default() };
+        settings.goal(marked_bytes, &ScanWork::default(), &memory)
+    }
+
+    #[test]
+    fn the_heap_limit_bounds_the_heap_and_not_what_is_outside() {
+        let settings = settings(64 * MIB, u64::MAX);
+        assert_eq!(goal(settings, 20 * MIB, 0), Goal::Soft(40 * MIB));
+        assert_eq!(goal(settings, 50 * MIB, 0), Goal::Firm(60 * MIB));
+        assert_eq!(goal(settings, 50 * MIB, 7 * MIB), Goal::Firm(67 * MIB));
+        assert_eq!(goal(settings, 63 * MIB, 0), Goal::Firm(63 * MIB));
+    }
+
+    #[test]
+    fn a_small_memory_limit_is_not_all_headroom() {
+        for (limit, wanted) in [
+            (100 * MIB, 97 * MIB),
+            (20 * MIB, 19 * MIB),
+            (3 * MIB, 2 * MIB),
+            (2 * MIB, MIB),
+            (MIB, MIB),
+            (1, MIB),
+            (0, 0),
+        ] {
+            assert_eq!(settings(u64::MAX, limit).limit_goal(0, &MemoryUse::default()), wanted);
+        }
+    }
+
+    #[test]
+    fn the_trigger_keeps_away_from_both_ends() {
+        let way = |runway_bytes| Way {
+            marked_bytes: 100,
+            runway_bytes,
+            sweep_floor_bytes: 0,
+            triggered_bytes: None,
+        };
+        let trigger = |runway, goal| way(runway).pace(Goal::Soft(goal)).trigger_bytes;
+        for (runway, wanted) in [(0, 195), (5, 195), (6, 194), (29, 171), (30, 170), (1000, 170)] {
+            assert_eq!(trigger(runway, 200), wanted, "runway {runway}");
+        }
+        // Of a large heap five percent would be too much.
+        assert_eq!(trigger(0, 1 << 30), (1 << 30) - LATEST_TRIGGER_BYTES);
+    }
+
+    #[test]
+    fn a_limit_allows_no_way_beyond_it() {
+        let way = Way {
+            marked_bytes: 100,
+            runway_bytes: 10,
+            sweep_floor_bytes: 500,
+            triggered_bytes: Some(190),
+        };
+        let firm = way.pace(Goal::Firm(200));
+        assert_eq!((firm.goal_bytes, firm.trigger_bytes), (200, 190));
+        let soft = way.pace(Goal::Soft(200));
+        assert_eq!(soft.goal_bytes, 190 + MIN_RUNWAY_BYTES);
+        assert!(soft.trigger_bytes >= 500);
+    }
+}
