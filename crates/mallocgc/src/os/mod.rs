@@ -13,6 +13,7 @@ compile_error!("mallocgc supports Linux; `os` is the layer to port");
 
 pub mod backtrace;
 pub mod census;
+pub mod cgroup;
 pub mod clock;
 pub mod fault;
 pub mod sanitizer;
