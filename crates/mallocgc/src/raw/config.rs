@@ -6,7 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a heap's messages go: one line each, without the newline.
+/// Where a heap's messages go: one line each, without the newline. Called on
+/// any thread, perhaps on several at once. A callback: what it asks of a heap
+/// may be refused. Its panic is contained: the line is lost, nothing else.
 pub type LogFn = Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>;
 
 /// Settings of a heap. Start from [`Config::default`] and change fields.

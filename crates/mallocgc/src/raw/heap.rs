@@ -462,8 +462,7 @@ impl Inner {
                 self.world.withdraw_cycle();
                 let wait = self.config.stop_limit.as_nanos() as u64;
                 self.retry_nanos.store(os::now_nanos() + wait, Relaxed);
-                let _inside = callback::enter();
-                (self.config.log)(format_args!("mallocgc: collection put off: {error}"));
+                self.log(format_args!("mallocgc: collection put off: {error}"));
                 Err(GcError::StopTimedOut(error))
             }
         }

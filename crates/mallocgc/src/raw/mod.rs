@@ -5,6 +5,7 @@ pub mod layout;
 pub mod root;
 pub mod mutator;
 pub mod heap;
+mod log;
 mod statistics;
 pub(crate) mod threads;
 pub mod settings;

@@ -13,7 +13,6 @@ use crate::observe::{
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
-use crate::world::callback;
 
 /// What happened to the heap so far.
 #[derive(Debug)]
@@ -107,15 +106,12 @@ impl Inner {
             weak_cleared: report.decided.weak_cleared,
         };
         self.events.send(&Event::CycleEnd(&record));
-        // The log is user code.
-        let _inside = callback::enter();
         if self.config.trace_level > 0 {
-            (self.config.log)(format_args!("{}", record.trace_line()));
+            self.log(format_args!("{}", record.trace_line()));
         }
         if self.config.trace_level > 1 {
-            let mut lines = Lines(&self.config.log);
-            // The writer never fails.
-            let _ = self.span_statistics().write_trace(report.number, &mut lines);
+            let spans = self.span_statistics();
+            self.log_lines(|out| spans.write_trace(report.number, out));
         }
     }
 
@@ -223,19 +219,6 @@ impl Inner {
         stats.live_bytes = history.live_bytes.load(Relaxed).min(stats.total_alloc);
         stats.heap_limit = self.space.limit_bytes() as u64;
         stats.mutators = self.world.attached() as u64;
-    }
-}
-
-/// Passes lines on to the log.
-struct Lines<'l>(&'l crate::raw::config::LogFn);
-
-impl core::fmt::Write for Lines<'_> {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let text = text.trim_end_matches('\n');
-        if !text.is_empty() {
-            (self.0)(format_args!("{text}"));
-        }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 //! and answers with an error.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
     /// How many such functions are running on this thread, one in another.
@@ -29,6 +30,19 @@ pub fn enter() -> Inside {
     Inside(())
 }
 
+/// Runs a callback whose panic must not leave it; whether it panicked. The
+/// panic's hook has printed what it was.
+pub(crate) fn contain(call: impl FnOnce()) -> bool {
+    let inside = enter();
+    let Err(panic) = catch_unwind(AssertUnwindSafe(call)) else { return false };
+    // Dropping what was thrown may panic in turn.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        core::mem::forget(second);
+    }
+    drop(inside);
+    true
+}
+
 impl Drop for Inside {
     fn drop(&mut self) {
         let _ = DEPTH.try_with(|depth| depth.set(depth.get() - 1));
@@ -47,6 +61,20 @@ mod tests {
             let _inner = enter();
             panic!("leaves both");
         });
+        assert!(!is_inside());
+    }
+
+    #[test]
+    fn a_contained_panic_does_not_leave_its_callback() {
+        struct Thrown;
+        impl Drop for Thrown {
+            fn drop(&mut self) {
+                assert!(is_inside());
+                panic!("what was thrown panics");
+            }
+        }
+        assert!(!contain(|| assert!(is_inside())));
+        assert!(contain(|| std::panic::panic_any(Thrown)));
         assert!(!is_inside());
     }
 }

@@ -5,7 +5,10 @@ use crate::support::program::{Dice, Machine, Settings};
 use crate::support::{self, Log, find};
 use mallocgc::base::round_up_size;
 use mallocgc::layout::TypeLayout;
-use mallocgc::raw::{AllocFlags, Config, Force, Layout};
+use mallocgc::raw::{AllocFlags, Config, Force, GcError, Layout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 #[test]
 fn every_field_is_sane() {
@@ -245,13 +248,64 @@ fn a_traced_cycle_prints_one_line() {
         assert!(lines[cycle - 1].starts_with(&format!("gc {cycle} @")), "{lines:?}");
         assert!(lines[cycle - 1].contains("forced"), "{lines:?}");
     }
+}
+
+#[test]
+fn level_2_adds_a_whole_line_for_each_class() {
     let log = Log::default();
     let heap = support::heap_with(log.of(Config { trace_level: 2, ..support::manual() }));
     let m = heap.attach().unwrap();
-    let object = m.mallocgc(100, Layout::NOSCAN, AllocFlags::NONE).unwrap();
-    m.push_root(object);
+    for size in [100, 100, 3000, 100_000] {
+        m.push_root(m.mallocgc(size, Layout::NOSCAN, AllocFlags::NONE).unwrap());
+    }
     m.gc(Force::Now).unwrap();
-    assert!(log.lines().len() > 1, "level 2 adds the spans: {:?}", log.lines());
+    let lines = log.lines();
+    assert!(lines[0].starts_with("gc 1 @") && lines[0].ends_with("(forced)"), "{lines:?}");
+    let starts = [
+        "gc 1   class   112 B: 1 spans 0.01 MiB, ",
+        "gc 1   class  3072 B: 1 spans ",
+        "gc 1   class   large: 1 spans 0.10 MiB, 1 cells, 1 live (100%), ",
+        "gc 1   all classes: 3 spans ",
+    ];
+    assert_eq!(lines.len(), 1 + starts.len(), "{lines:#?}");
+    for (line, start) in lines[1..].iter().zip(starts) {
+        assert!(line.starts_with(start) && line.ends_with(" unswept"), "{line:?}");
+        assert!(!line.contains('\n'), "{line:?}");
+    }
+}
+
+#[test]
+fn a_log_function_that_panics_harms_nothing_but_its_line() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let config = Config {
+        trace_level: 2,
+        stop_limit: Duration::from_millis(10),
+        log: Arc::new(move |_| {
+            counted.fetch_add(1, Relaxed);
+            panic!("the log panics");
+        }),
+        ..support::manual()
+    };
+    let heap = support::heap_with(config);
+    let m = heap.attach().unwrap();
+    for cycle in 1..=3 {
+        let object = m.mallocgc(100, Layout::NOSCAN, AllocFlags::NONE).unwrap();
+        m.push_root(object);
+        m.gc(Force::NowAndSweep).unwrap();
+        assert_eq!(calls.load(Relaxed), 3 * cycle, "the cycle, the class, the sum");
+        assert!(find(&heap, object).is_some());
+        m.mallocgc(100, Layout::NOSCAN, AllocFlags::SAFEPOINT).unwrap();
+        m.poll();
+        heap.stats().check().unwrap();
+    }
+    // The message that a cycle is put off, too.
+    let stuck = heap.clone();
+    let put_off = std::thread::spawn(move || stuck.gc(Force::Now)).join().unwrap();
+    assert!(matches!(put_off, Err(GcError::StopTimedOut(_))));
+    assert_eq!(calls.load(Relaxed), 10);
+    m.gc(Force::NowAndSweep).unwrap();
+    assert!(m.verify().unwrap().is_none());
 }
 
 #[test]
