@@ -128,7 +128,7 @@ mod tests {
         let lines = lines_of(|out| {
             writeln!(out, "{full}").unwrap();
             writeln!(out, "{full}y{}z", 1).unwrap();
-            writeln!(out, "{}\u{e9}{}", &full[1..], "z").unwrap();
+            writeln!(out, "{}\u{e9}z", &full[1..]).unwrap();
             writeln!(out, "short").unwrap();
         });
         let cut = [format!("{full}{MARK}"), format!("{}{MARK}", &full[1..])];
