@@ -434,10 +434,8 @@ impl Inner {
             },
         };
         let mut extensions = CycleExtensions { inner: self };
-        if self.events.is_on() {
-            let number = self.collector.cycles() + 1;
-            self.events.send(&Event::CycleBegin { number });
-        }
+        let number = self.collector.cycles() + 1;
+        self.tell_cycle(own, &Event::CycleBegin { number });
         match self.collector.run(self.parts(), own, request, &mut extensions) {
             Ok(report) => {
                 let forced = force != Force::IfNeeded;
@@ -452,6 +450,7 @@ impl Inner {
                 self.world.withdraw_cycle();
                 let wait = self.config.stop_limit.as_nanos() as u64;
                 self.retry_nanos.store(os::now_nanos() + wait, Relaxed);
+                self.tell_cycle(own, &Event::CyclePutOff { number });
                 self.log(format_args!("mallocgc: collection put off: {error}"));
                 Err(GcError::StopTimedOut(error))
             }
