@@ -219,9 +219,25 @@ impl Cache {
         self.sample_rate.set(bytes);
     }
 
-    /// Whether every allocation takes the slow path.
-    pub(crate) fn set_single_step(&self, on: bool) {
+    /// Whether every allocation takes the slow path. From the call that turns
+    /// it on, no chunk has a cell to give but in the middle of a refill.
+    /// Called by the owner.
+    pub(crate) fn set_single_step(&self, space: &Space, on: bool) {
+        if on && !self.single_step.get() {
+            self.flush(space);
+        }
         self.single_step.set(on);
+    }
+
+    /// Runs `act` while this cache has nothing to give: as if all allocation
+    /// ahead were a refill. Called by the owner.
+    pub(crate) fn while_empty(&self, space: &Space, act: impl FnOnce()) {
+        // The next refill sets it as it must be.
+        self.set_single_step(space, true);
+        let (next, end) = (self.tiny_next.replace(0), self.tiny_end.replace(0));
+        act();
+        self.tiny_next.set(next);
+        self.tiny_end.set(end);
     }
 
     #[inline(always)]
@@ -483,7 +499,8 @@ impl Cache {
     }
 
     /// What the mutator has allocated: the cells of its chunks, less those
-    /// still to be handed out. Exact while the mutator allocates nothing.
+    /// still to be handed out. Exact while the mutator allocates nothing; else
+    /// perhaps some cells too few or too many, those of a chunk in the making.
     pub(crate) fn counts(&self, space: &Space) -> CacheCounts {
         let mut counts = self.chunk_counts();
         // Acquire, here and below: pairs with the Releases in `list`.

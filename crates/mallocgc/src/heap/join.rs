@@ -22,7 +22,10 @@
 
 use crate::base::PageId;
 use crate::base::size_class::{SIZE_CLASSES, SizeClass};
-use crate::base::sync::{AtomicU64, Ordering::Relaxed};
+use crate::base::sync::{
+    AtomicU64,
+    Ordering::{Relaxed, Release},
+};
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
@@ -188,7 +191,8 @@ impl Space {
                 let index = number * 64 + begins.trailing_zeros() as usize;
                 let object = object_at(joins, span.cells(), index);
                 let size = SizeClass::for_size(object.len() * span.cell_bytes());
-                self.freed[size.index()].fetch_add(1, Relaxed);
+                // Release: as in `sweep_span`.
+                self.freed[size.index()].fetch_add(1, Release);
                 dead_cells += object.len();
                 for index in object {
                     clear(joins, index);

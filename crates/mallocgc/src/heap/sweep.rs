@@ -11,7 +11,7 @@
 //!
 //! Not here: who sweeps when (`collect::sweep`).
 
-use crate::base::sync::Ordering::Relaxed;
+use crate::base::sync::Ordering::{Relaxed, Release};
 use crate::base::{Address, PAGE_SHIFT};
 use crate::heap::join::Donor;
 use crate::heap::space::Space;
@@ -60,9 +60,10 @@ impl Space {
         if freed != 0 {
             let joined = if span.is_joined() { self.sweep_joins(span) as u64 } else { 0 };
             let size = self.class_info(span.class()).size.index();
-            self.freed[size].fetch_add(freed - joined, Relaxed);
+            // Release, here and below: pairs with the Acquires in `Heap::stats`.
+            self.freed[size].fetch_add(freed - joined, Release);
             if size == 0 {
-                self.freed_large_bytes.fetch_add(span.cell_bytes() as u64, Relaxed);
+                self.freed_large_bytes.fetch_add(span.cell_bytes() as u64, Release);
             }
             span.set_needs_zero(true);
         }

@@ -12,7 +12,7 @@
 //! collector. A listener is called on several threads at once, while the world
 //! runs or stands. It must not enter a heap: allocation, attaching and collection
 //! answer it with an error of their own instead of waiting for themselves
-//! (`world::callback`). A listener that panics is contained and counted.
+//! (`world::callback`); only a mutator of another heap gives what it has at hand. A listener that panics is contained and counted.
 //!
 //! Protection: the listener is behind a lock (rank `Observe`) that is held for
 //! copying it only, never while it runs.
@@ -37,9 +37,9 @@ use super::symbol::Symbols;
 pub enum Event<'a> {
     /// An object was allocated.
     Alloc {
-        /// Its first byte.
+        /// Its first byte: what the allocation returns.
         address: Address,
-        /// Bytes of its cell.
+        /// Bytes from there to the end of its cell.
         size: usize,
         /// Where its references are.
         layout: LayoutId,
@@ -48,13 +48,19 @@ pub enum Event<'a> {
     },
     /// An object was found dead and swept.
     Free {
-        /// Its first byte.
+        /// Its first byte, as its `Alloc` told.
         address: Address,
-        /// Bytes of its cell.
+        /// Bytes from there to the end of its cell.
         size: usize,
     },
-    /// A cycle began; mutators still run.
+    /// A cycle began; mutators still run. `CycleEnd` or `CyclePutOff` follows.
     CycleBegin {
+        /// Its number.
+        number: u64,
+    },
+    /// A cycle that had begun was given up, because a mutator reached no
+    /// boundary in time; the next one has its number.
+    CyclePutOff {
         /// Its number.
         number: u64,
     },
@@ -153,6 +159,8 @@ impl fmt::Debug for EventSink {
 /// free 0x7f2c00010040 32 bytes
 /// gc 3 begins
 /// gc 3 @0.102s 2%: …
+/// gc 4 begins
+/// gc 4 put off
 /// ```
 ///
 /// With the feature `profile` stacks have names, and begin with the function
@@ -226,6 +234,7 @@ fn format_event(event: &Event<'_>, symbols: &mut Symbols, text: &mut String) -> 
         }
         Event::Free { address, size } => writeln!(text, "free {address:?} {size} bytes"),
         Event::CycleBegin { number } => writeln!(text, "gc {number} begins"),
+        Event::CyclePutOff { number } => writeln!(text, "gc {number} put off"),
         Event::CycleEnd(record) => writeln!(text, "{}", record.trace_line()),
     }
 }

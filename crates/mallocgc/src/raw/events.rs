@@ -4,31 +4,56 @@
 //! cell). Deaths are told at the end of marking, with the world stopped: what
 //! was allocated and is not marked. So a cell's death comes before its next
 //! life, whoever sweeps it.
+//!
+//! A listener must not allocate, and is refused by the slow path. So while it
+//! runs, the cache of its thread's mutator has nothing to give.
 
-use crate::base::Address;
 use crate::base::sync::Ordering::Relaxed;
+use crate::base::{Address, WORD_SIZE};
+use crate::heap::cache::Cache;
+use crate::heap::span_class::Scan;
 use crate::layout::LayoutId;
 use crate::observe::{Event, Listener};
 use crate::os::backtrace;
 use crate::raw::heap::{Heap, Inner};
+use crate::world::mutator::MutatorRecord;
 
 /// Frames of a stack that are told.
 const FRAMES: usize = 32;
 
 impl Inner {
-    /// Tells of an allocation, if somebody listens.
+    /// Tells of an allocation, if somebody listens. `cache` is the allocating
+    /// mutator's.
     #[inline]
-    pub(crate) fn tell_alloc(&self, address: Address, size: usize, layout: LayoutId) {
+    pub(crate) fn tell_alloc(
+        &self,
+        cache: &Cache,
+        address: Address,
+        size: usize,
+        layout: LayoutId,
+    ) {
         if self.events.is_on() {
-            self.tell_alloc_slow(address, size, layout);
+            self.tell_alloc_slow(cache, address, size, layout);
         }
     }
 
     #[cold]
-    fn tell_alloc_slow(&self, address: Address, size: usize, layout: LayoutId) {
+    fn tell_alloc_slow(&self, cache: &Cache, address: Address, size: usize, layout: LayoutId) {
         let mut frames = [0; FRAMES];
         let depth = backtrace::capture(&mut frames, 3);
-        self.events.send(&Event::Alloc { address, size, layout, stack: &frames[..depth] });
+        let event = Event::Alloc { address, size, layout, stack: &frames[..depth] };
+        cache.while_empty(&self.space, || self.events.send(&event));
+    }
+
+    /// Tells of a cycle before the world is stopped, or instead. `own` is the
+    /// calling thread's mutator. During a stop and until it goes on its cache is
+    /// empty anyway.
+    pub(crate) fn tell_cycle(&self, own: Option<&MutatorRecord>, event: &Event<'_>) {
+        match own {
+            _ if !self.events.is_on() => {}
+            Some(own) => own.cache.while_empty(&self.space, || self.events.send(event)),
+            None => self.events.send(event),
+        }
     }
 
     /// Tells of every object that is not marked. The world is stopped and
@@ -40,6 +65,8 @@ impl Inner {
         let space = &self.space;
         space.for_each_span(|_, span| {
             let marks = space.mark_bits(span);
+            let mixed = space.class_info(span.class()).scan == Scan::Mixed;
+            let header = if mixed { WORD_SIZE } else { 0 };
             for index in 0..span.cells() {
                 // Relaxed: the world is stopped.
                 let marked = marks[index / 64].load(Relaxed) >> (index % 64) & 1 != 0;
@@ -48,9 +75,9 @@ impl Inner {
                     if cells.start != index {
                         continue;
                     }
-                    let size = cells.len() * span.cell_bytes();
-                    let event = Event::Free { address: span.cell(index), size };
-                    self.events.send(&event);
+                    let size = cells.len() * span.cell_bytes() - header;
+                    let address = span.cell(index).add(header);
+                    self.events.send(&Event::Free { address, size });
                 }
             }
         });

@@ -444,10 +444,8 @@ impl Inner {
             },
         };
         let mut extensions = CycleExtensions { inner: self };
-        if self.events.is_on() {
-            let number = self.collector.cycles() + 1;
-            self.events.send(&Event::CycleBegin { number });
-        }
+        let number = self.collector.cycles() + 1;
+        self.tell_cycle(own, &Event::CycleBegin { number });
         match self.collector.run(self.parts(), own, request, &mut extensions) {
             Ok(report) => {
                 let forced = force != Force::IfNeeded;
@@ -462,6 +460,7 @@ impl Inner {
                 self.world.withdraw_cycle();
                 let wait = self.config.stop_limit.as_nanos() as u64;
                 self.retry_nanos.store(os::now_nanos() + wait, Relaxed);
+                self.tell_cycle(own, &Event::CyclePutOff { number });
                 self.log(format_args!("mallocgc: collection put off: {error}"));
                 Err(GcError::StopTimedOut(error))
             }

@@ -11,7 +11,7 @@ use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache, Cursors};
 use crate::heap::error::AllocError;
 use crate::heap::large::Clear;
 use crate::heap::layouts::LayoutRecord;
-use crate::heap::span_class::SpanClassId;
+use crate::heap::span_class::{Scan, SpanClassId};
 use crate::layout::LayoutId;
 use crate::raw::heap::{Force, GcError, Heap, HeapError, Inner, SafeSection};
 use crate::raw::layout::Layout;
@@ -110,7 +110,7 @@ impl Mutator {
         };
         // Relaxed: a setting; here and below some recent value will do.
         mutator.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
-        mutator.cache().set_single_step(inner.steps_singly());
+        mutator.cache().set_single_step(&inner.space, inner.steps_singly());
         Ok(mutator)
     }
 
@@ -422,11 +422,15 @@ impl Mutator {
         let cell = self.small(class, size_class, Clear::Yes, flags)?;
         // SAFETY: the cell is ours and longer than a word. Relaxed: a marker
         // sees it once the world has stopped.
-        unsafe {
+        let object = unsafe {
             let header = &*cell.cast::<crate::base::sync::AtomicUsize>().as_ptr();
             header.store(record.id().index(), Relaxed);
-            Ok(cell.add(WORD_SIZE))
-        }
+            cell.add(WORD_SIZE)
+        };
+        // `refill` does not know the layout.
+        let (address, bytes) = (Address::from_ptr(object.as_ptr()), size_class.cell_size());
+        self.inner().tell_alloc(self.cache(), address, bytes - WORD_SIZE, record.id());
+        Ok(object)
     }
 
     fn large(
@@ -444,7 +448,7 @@ impl Mutator {
             .with_retry(flags, || self.note(inner.space.alloc_large(size, record, clear)))
             .ok_or_else(|| self.failure.get())?;
         self.cache().count_large(bytes);
-        inner.tell_alloc(place, bytes, record.id());
+        inner.tell_alloc(self.cache(), place, bytes, record.id());
         self.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
         if self.cache().sample_large(bytes) {
             inner.sample(place, bytes);
@@ -472,19 +476,26 @@ impl Mutator {
             return self.note(Err(AllocError::Reentrant));
         }
         let inner = self.inner();
-        self.cache().set_single_step(inner.steps_singly());
+        self.cache().set_single_step(&inner.space, inner.steps_singly());
         self.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
         let refill = || self.cache().refill(&inner.space, class, &self.failure);
         let cell = self.with_retry(flags, refill)?;
-        inner.tell_alloc(cell.address, cell_bytes, inner.space.class_info(class).layout_id);
+        // Before a listener is told, who may have the chunks closed.
+        if clear == Clear::Yes && cell_bytes > CLEAR_AHEAD_MAX {
+            self.clear_cell(cell.address, class, cell_bytes);
+        }
+        if inner.events.is_on() {
+            let info = inner.space.class_info(class);
+            // Of a cell with a header `mixed` tells.
+            if info.scan != Scan::Mixed {
+                inner.tell_alloc(self.cache(), cell.address, cell_bytes, info.layout_id);
+            }
+        }
         if cell.sampled {
             inner.sample(cell.address, cell_bytes);
         }
         if inner.is_due() {
             inner.world.announce_cycle();
-        }
-        if clear == Clear::Yes && cell_bytes > CLEAR_AHEAD_MAX {
-            self.clear_cell(cell.address, class, cell_bytes);
         }
         Some(as_pointer(cell.address))
     }

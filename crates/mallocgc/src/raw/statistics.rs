@@ -5,7 +5,7 @@
 //! moments; of a heap at rest they are exact.
 
 use crate::base::size_class::{SIZE_CLASSES, SizeClass};
-use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::base::sync::{AtomicU64, Lock, Ordering, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::heap::meta::MetaStat;
 use crate::observe::{
@@ -13,6 +13,7 @@ use crate::observe::{
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
+use Ordering::{Acquire, Relaxed};
 
 /// What happened to the heap so far.
 #[derive(Debug)]
@@ -140,26 +141,36 @@ impl Inner {
     /// The statistics of this moment.
     pub(crate) fn stats(&self) -> MemStats {
         let space = &self.space;
-        let counts = self.world.counts(space);
         let mut stats = MemStats::default();
+        // Nothing stands still, so the smaller side of each relation is read
+        // first: what was found alive or freed had been allocated before.
+        stats.live_bytes = self.history.live_bytes();
+        for (entry, freed) in stats.by_size.0.iter_mut().zip(&space.freed) {
+            // Acquire, here and below: pairs with the Releases of the sweep,
+            // which saw the cells being taken.
+            entry.frees = freed.load(Acquire);
+        }
+        stats.large_freed = space.freed_large_bytes.load(Acquire);
+        let counts = self.world.counts(space);
         for index in 0..SIZE_CLASSES {
             let size = SizeClass::new(index as u8).cell_size() as u64;
             let entry = &mut stats.by_size[index];
             entry.size = size;
-            entry.mallocs = counts.cells[index];
-            entry.frees = space.freed[index].load(Relaxed);
+            // Of a chunk in the making the count may lack some cells; it is
+            // never really below what was freed earlier.
+            entry.mallocs = counts.cells[index].max(entry.frees);
             stats.mallocs += entry.mallocs;
             stats.frees += entry.frees;
             stats.total_alloc += entry.mallocs * size;
             stats.total_freed += entry.frees * size;
         }
-        stats.large_alloc = counts.large_bytes;
-        stats.large_freed = space.freed_large_bytes.load(Relaxed);
+        stats.large_alloc = counts.large_bytes.max(stats.large_freed);
         stats.total_alloc += stats.large_alloc;
         stats.total_freed += stats.large_freed;
-        stats.heap_alloc = stats.total_alloc.saturating_sub(stats.total_freed);
+        stats.live_bytes = stats.live_bytes.min(stats.total_alloc);
+        stats.heap_alloc = stats.total_alloc - stats.total_freed;
         stats.alloc = stats.heap_alloc;
-        stats.heap_objects = stats.mallocs.saturating_sub(stats.frees);
+        stats.heap_objects = stats.mallocs - stats.frees;
         stats.tiny_allocs = counts.tiny_hits;
         stats.mallocs += counts.tiny_hits;
         stats.frees += counts.tiny_hits;
@@ -173,14 +184,16 @@ impl Inner {
 
     fn memory_stats(&self, stats: &mut MemStats) {
         let space = &self.space;
-        let tables = space.table_bytes();
         let meta = space.meta();
-        stats.heap_sys = space.committed_bytes() as u64;
+        // What is in use before what it is a part of, which only grows.
+        let spans = space.span_count.load(Relaxed);
         stats.heap_inuse = space.used_bytes() as u64;
+        let tables = space.table_bytes();
+        stats.heap_sys = (space.committed_bytes() as u64).max(stats.heap_inuse);
         stats.heap_idle = stats.heap_sys.saturating_sub(stats.heap_inuse);
         stats.heap_released = space.released_bytes().min(stats.heap_idle);
         stats.span_sys = tables.spans as u64 + meta.bytes(MetaStat::Spans);
-        stats.span_inuse = (space.span_count.load(Relaxed) * tables.span_record) as u64;
+        stats.span_inuse = ((spans * tables.span_record) as u64).min(stats.span_sys);
         stats.cache_sys = meta.bytes(MetaStat::Caches);
         stats.cache_inuse = stats.cache_sys;
         stats.bucket_hash_sys = meta.bytes(MetaStat::Profile) + self.profile.bytes() as u64;
@@ -214,9 +227,6 @@ impl Inner {
         stats.gc_cpu_nanos = history.gc_cpu_nanos.load(Relaxed);
         stats.enable_gc = pacer.gc_percent.is_some();
         stats.debug_gc = self.config.verify || self.config.clobber != 0;
-        // A reference that points into a free cell marks it: what is marked may
-        // be more than what was ever allocated.
-        stats.live_bytes = history.live_bytes.load(Relaxed).min(stats.total_alloc);
         stats.heap_limit = self.space.limit_bytes() as u64;
         stats.mutators = self.world.attached() as u64;
     }
@@ -224,7 +234,8 @@ impl Inner {
 
 impl Heap {
     /// The statistics of this moment. Stops nobody; exact when every mutator
-    /// is at a boundary.
+    /// is at a boundary. Beside running mutators objects count as allocated a
+    /// little later than as freed, so that `heap_alloc` is rather too high.
     ///
     /// # Examples
     ///

@@ -5,6 +5,7 @@ use crate::support::program::{Dice, Machine, Settings};
 use crate::support::{self, Log, find};
 use mallocgc::base::round_up_size;
 use mallocgc::layout::TypeLayout;
+use mallocgc::observe::Invariant;
 use mallocgc::raw::{AllocFlags, Config, Force, GcError, Layout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -175,6 +176,50 @@ fn statistics_are_sane_beside_running_mutators() {
         let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         results.into_iter().for_each(|result| result.unwrap());
+    });
+    heap.stats().check().unwrap();
+}
+
+#[test]
+fn no_class_frees_more_than_it_allocated_beside_running_mutators() {
+    let heap = support::heap_with(Config { min_heap_bytes: 256 << 10, ..support::config() });
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for first in [1, 5] {
+            let (heap, done) = (&heap, &done);
+            scope.spawn(move || {
+                let m = heap.attach().unwrap();
+                let mut step: usize = first;
+                while !done.load(Relaxed) {
+                    // Most of it garbage at once; large objects, too.
+                    let size = if step.is_multiple_of(500) { 50_000 } else { 1 + step % 300 };
+                    m.mallocgc(size, Layout::NOSCAN, AllocFlags::SAFEPOINT).unwrap();
+                    step += 7;
+                }
+            });
+        }
+        let reader = scope.spawn(|| {
+            let mut reading = 0;
+            while reading < support::scaled(10_000) || heap.stats().num_gc < 3 {
+                let stats = heap.stats();
+                for class in &stats.by_size {
+                    assert!(class.frees <= class.mallocs, "reading {reading}: {class:?}");
+                }
+                assert!(stats.heap_alloc < 1 << 30, "reading {reading}: {}", stats.heap_alloc);
+                match stats.check() {
+                    Err(error) if error.invariant == Invariant::HeapInuse => {}
+                    result => result.unwrap_or_else(|error| panic!("reading {reading}: {error}")),
+                }
+                // Now and then from other moments of the mutators'.
+                if reading % 64 == 0 {
+                    std::thread::yield_now();
+                }
+                reading += 1;
+            }
+        });
+        let result = reader.join();
+        done.store(true, Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
     heap.stats().check().unwrap();
 }
