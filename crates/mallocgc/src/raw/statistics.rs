@@ -141,10 +141,10 @@ impl Inner {
     /// The statistics of this moment.
     pub(crate) fn stats(&self) -> MemStats {
         let space = &self.space;
-        let mut stats = MemStats::default();
         // Nothing stands still, so the smaller side of each relation is read
         // first: what was found alive or freed had been allocated before.
-        stats.live_bytes = self.history.live_bytes();
+        let live_bytes = self.history.live_bytes();
+        let mut stats = MemStats::default();
         for (entry, freed) in stats.by_size.0.iter_mut().zip(&space.freed) {
             // Acquire, here and below: pairs with the Releases of the sweep,
             // which saw the cells being taken.
@@ -167,7 +167,9 @@ impl Inner {
         stats.large_alloc = counts.large_bytes.max(stats.large_freed);
         stats.total_alloc += stats.large_alloc;
         stats.total_freed += stats.large_freed;
-        stats.live_bytes = stats.live_bytes.min(stats.total_alloc);
+        // A reference that points into a free cell marks it: what is marked may
+        // be more than what was ever allocated.
+        stats.live_bytes = live_bytes.min(stats.total_alloc);
         stats.heap_alloc = stats.total_alloc - stats.total_freed;
         stats.alloc = stats.heap_alloc;
         stats.heap_objects = stats.mallocs - stats.frees;
