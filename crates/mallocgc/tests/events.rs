@@ -170,7 +170,7 @@ fn what_lives_by_the_events_is_what_allocation_returned() {
             returned.insert(address, (bytes, layout));
         }
         assert_eq!(live, returned, "{round}");
-        let distinct: BTreeSet<u32> = seen[..scanned].iter().map(|id| id.0.into()).collect();
+        let distinct: BTreeSet<u32> = seen[..scanned].iter().map(|id| id.0).collect();
         assert_eq!(distinct.len(), scanned, "each layout has a number of its own: {seen:?}");
         assert_eq!(*ids.get_or_insert_with(|| seen.clone()), seen, "{round}");
         mutator.truncate_roots(0);
