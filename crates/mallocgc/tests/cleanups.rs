@@ -474,3 +474,11 @@ fn a_cleanup_is_stopped_in_its_own_heap() {
     let cleanup = m.add_cleanup(make(&m, 64).as_ptr(), |_| ()).expect("added");
     cleanup.stop(&other);
 }
+
+#[test]
+fn a_wait_may_be_as_long_as_durations_are() {
+    let heap = threaded();
+    let mut m = heap.attach().unwrap();
+    assert!(heap.wait_cleanups(Duration::MAX) && heap.wait_finalizers(Duration::MAX));
+    assert!(m.wait_cleanups(Duration::MAX) && m.wait_finalizers(Duration::MAX));
+}

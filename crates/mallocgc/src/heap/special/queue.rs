@@ -12,6 +12,9 @@ use crate::base::sync::{Lock, Rank, Signal};
 use crate::heap::special::record::{RecordId, Records};
 use std::time::{Duration, Instant};
 
+/// Longer than anybody waits.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 #[derive(Debug, Default)]
 struct State {
     head: Option<RecordId>,
@@ -140,7 +143,8 @@ impl Queue {
 
     /// Waits until nothing waits or runs; `false` when the time is over.
     pub(crate) fn wait_until_idle(&self, limit: Duration) -> bool {
-        let end = Instant::now() + limit;
+        // A limit that no clock can hold is none: a century will do.
+        let end = Instant::now() + limit.min(CENTURY);
         let mut state = self.state.lock();
         while state.len != 0 || state.running != 0 {
             let left = end.saturating_duration_since(Instant::now());
