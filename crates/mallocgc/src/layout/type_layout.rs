@@ -247,6 +247,30 @@ impl TypeLayout {
         Ok(TypeLayout { name: self.name.clone(), size_bytes: bytes, ..array })
     }
 
+    /// Whether objects of any number of values of this type, one behind the
+    /// other, have the references of each: layouts made by
+    /// [`array_of`](TypeLayout::array_of), repeated masks without a head and
+    /// whose size is whole elements, and layouts that look at no word or at all of them.
+    ///
+    /// A trace function that takes the whole object does not repeat.
+    pub fn repeats(&self) -> bool {
+        let whole = |bytes: usize| self.size_bytes.is_multiple_of(bytes);
+        match self.encoding {
+            Encoding::NoScan | Encoding::Conservative => true,
+            Encoding::Mask { .. } | Encoding::LongMask { .. } => false,
+            Encoding::Repeat { head_words, elem_words, .. } => {
+                head_words == 0 && whole(elem_words as usize * WORD_SIZE)
+            }
+            Encoding::LongRepeat { head_words, elem_words } => {
+                head_words == 0 && whole(elem_words as usize * WORD_SIZE)
+            }
+            Encoding::Program { words, tail_words, .. } => {
+                words == 0 && tail_words > 0 && whole(tail_words * WORD_SIZE)
+            }
+            Encoding::Trace { stride_bytes, .. } => stride_bytes > 0 && whole(stride_bytes),
+        }
+    }
+
     /// The name, if it has one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()

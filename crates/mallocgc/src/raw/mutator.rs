@@ -269,13 +269,18 @@ impl Mutator {
     }
 
     /// Allocates `count` zeroed values of the type a layout was made from, one
-    /// behind the other. The layout must repeat: `TypeLayout::array_of`.
+    /// behind the other. For more than one the layout must repeat:
+    /// [`TypeLayout::array_of`](crate::layout::TypeLayout::array_of).
     ///
     /// # Errors
     ///
-    /// [`AllocError::TooLarge`] when the product overflows or nothing so
-    /// large can exist; nothing has been allocated then.
+    /// [`AllocError::NotRepeating`] when it does not; [`AllocError::TooLarge`]
+    /// when the product overflows or nothing so large can exist; else as
+    /// [`mallocgc`](Mutator::mallocgc). Nothing has been allocated then.
     pub fn new_array(&self, layout: Layout, count: usize) -> Result<NonNull<u8>, AllocError> {
+        if count > 1 && !layout.repeats() {
+            return Err(AllocError::NotRepeating);
+        }
         let bytes = layout
             .size_bytes()
             .checked_mul(count)

@@ -3,7 +3,7 @@
 use crate::support::memory::{fill, is_filled, link, number, reference};
 use crate::support::{self, find};
 use mallocgc::base::round_up_size;
-use mallocgc::layout::TypeLayout;
+use mallocgc::layout::{Tracer, TypeLayout};
 use mallocgc::raw::{AllocError, AllocFlags, Force, Layout};
 
 /// Cell sizes of the origin, as published; class 0 is large objects.
@@ -73,12 +73,13 @@ fn a_layout_of_another_heap_is_refused() {
     let (heap, other) = (support::heap(), support::heap());
     let m = heap.attach().unwrap();
     let foreign = other.layout(&TypeLayout::mask(2, 2)).unwrap();
+    let foreign_array = other.layout(&TypeLayout::repeat(2, 2)).unwrap();
     let flags = AllocFlags::NONE;
     assert_eq!(m.mallocgc(16, foreign, flags), Err(AllocError::WrongHeap));
     assert_eq!(m.mallocgc(100_000, foreign, flags), Err(AllocError::WrongHeap));
     assert_eq!(m.mallocgc_aligned(16, 16, foreign, flags), Err(AllocError::WrongHeap));
     assert_eq!(m.new_object(foreign), Err(AllocError::WrongHeap));
-    assert_eq!(m.new_array(foreign, 7), Err(AllocError::WrongHeap));
+    assert_eq!(m.new_array(foreign_array, 7), Err(AllocError::WrongHeap));
     assert!(matches!(m.alloc_class(16, foreign), Err(AllocError::WrongHeap)));
     let own = m.alloc_class(16, Layout::NOSCAN).unwrap();
     let elsewhere = other.attach().unwrap();
@@ -286,6 +287,35 @@ fn a_new_array_refuses_what_overflows_and_allocates_nothing() {
         m.gc(Force::Now).unwrap();
         assert!(find(&heap, last).is_some(), "the last of {count} elements is not traced");
     }
+}
+
+#[test]
+fn a_new_array_of_a_layout_that_does_not_repeat_is_refused() {
+    fn trace_nothing(_: *mut u8, _: usize, _: &mut Tracer<'_>) {}
+    let heap = support::heap();
+    let m = heap.attach().unwrap();
+    let vector = TypeLayout::repeat_bits(2, &[0], 1, &[1]).unwrap();
+    let split = TypeLayout::repeat(3, 1).with_size_bytes(16).unwrap();
+    for shape in [TypeLayout::mask(2, 1), vector, split, TypeLayout::trace(16, trace_nothing)] {
+        let layout = heap.layout(&shape).unwrap();
+        let before = heap.stats();
+        for count in [2, 3, 1000, usize::MAX] {
+            assert_eq!(m.new_array(layout, count), Err(AllocError::NotRepeating), "{shape:?}");
+        }
+        let after = heap.stats();
+        assert_eq!((before.mallocs, before.heap_inuse), (after.mallocs, after.heap_inuse));
+        // One is an object, and none has no elements.
+        assert_eq!(m.new_array(layout, 0), Ok(heap.zero_base()));
+        assert!(m.new_array(layout, 1).is_ok());
+        // Layouts of the same references and another size are one in the heap.
+        let array = heap.layout(&shape.array_of().unwrap()).unwrap();
+        assert!(m.new_array(array, 3).is_ok());
+        assert_eq!(m.new_array(layout, 3), Err(AllocError::NotRepeating));
+    }
+    for shape in [TypeLayout::noscan(24), TypeLayout::conservative(24), TypeLayout::repeat(2, 1)] {
+        assert!(m.new_array(heap.layout(&shape).unwrap(), 3).is_ok(), "{shape:?}");
+    }
+    assert_eq!(m.new_array(Layout::NOSCAN, 3), Ok(heap.zero_base()));
 }
 
 #[test]

@@ -263,6 +263,7 @@ proptest! {
             let element = layout.clone().with_size_bytes(words * 8).unwrap();
             let array = element.array_of().unwrap();
             prop_assert_eq!(array.size_bytes(), words * 8);
+            prop_assert!(array.repeats() && !element.repeats());
             let is_pointer = |word: usize| bits.get(word % words).copied().unwrap_or(false);
             check(&array, words * length, &expected(words * length, is_pointer));
         }
@@ -458,4 +459,36 @@ fn a_program_is_as_large_as_the_words_it_expands_to() {
         builder.references(1).plain(1 << 20);
     });
     assert_eq!((&sparse, sparse.size_bytes()), (&TypeLayout::mask(1, 1), 8 + (8 << 20)));
+}
+
+#[test]
+fn what_repeats_has_the_references_of_each_element() {
+    let check = |layout: TypeLayout, repeats: bool| {
+        assert_eq!(layout.repeats(), repeats, "{layout:?}");
+        let words = layout.size_bytes() / 8;
+        let periodic =
+            (0..10 * words).all(|word| layout.is_pointer(word) == layout.is_pointer(word % words));
+        assert!(periodic || !repeats, "{layout:?}");
+    };
+    let sized = |layout: TypeLayout, words: usize| layout.with_size_bytes(words * 8).unwrap();
+    check(TypeLayout::noscan(100), true);
+    check(TypeLayout::conservative(24), true);
+    check(TypeLayout::mask(1, 1), false);
+    check(TypeLayout::mask_bits(100, &[0, 1]).unwrap(), false);
+    check(TypeLayout::repeat(1, 1), true);
+    check(TypeLayout::repeat(3, 0b101), true);
+    check(sized(TypeLayout::repeat(3, 0b101), 6), true);
+    check(sized(TypeLayout::repeat(3, 0b101), 4), false);
+    check(TypeLayout::repeat_bits(1, &[0], 1, &[1]).unwrap(), false);
+    // The head is the end of an element.
+    check(TypeLayout::repeat_bits(2, &[0b01], 2, &[0b01]).unwrap(), true);
+    check(TypeLayout::repeat_bits(0, &[], 100, &[1, 1]).unwrap(), true);
+    check(TypeLayout::repeat_bits(1, &[1], 100, &[0, 1]).unwrap(), false);
+    let huge = sized(TypeLayout::mask(2, 0b11), 10_000);
+    check(huge.clone(), false);
+    check(huge.array_of().unwrap(), true);
+    check(sized(huge.array_of().unwrap(), 20_000), true);
+    check(sized(huge.array_of().unwrap(), 10_001), false);
+    let traced = TypeLayout::trace(40, trace_nothing);
+    assert!(!traced.repeats() && traced.array_of().unwrap().repeats());
 }
