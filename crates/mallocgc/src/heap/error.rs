@@ -44,6 +44,9 @@ pub enum AllocError {
     /// references are not those of the elements behind the first. The layout
     /// for it is `TypeLayout::array_of`.
     NotRepeating,
+    /// A class was asked for objects of zero bytes, which have none: they share
+    /// one address, that `mallocgc` answers with.
+    ZeroSize,
 }
 
 impl AllocError {
@@ -85,6 +88,7 @@ impl core::fmt::Display for AllocError {
             AllocError::NotRepeating => {
                 f.write_str("the layout of an array with references must repeat")
             }
+            AllocError::ZeroSize => f.write_str("objects of zero bytes have no class"),
         }
     }
 }

@@ -197,9 +197,13 @@ impl Mutator {
     ///
     /// # Errors
     ///
-    /// [`AllocError::TooLarge`] above 32 KiB; no memory; wrong heap.
+    /// [`AllocError::ZeroSize`] for zero bytes, [`AllocError::TooLarge`] above
+    /// 32 KiB; no memory; wrong heap.
     pub fn alloc_class(&self, size: usize, layout: Layout) -> Result<AllocClass, AllocError> {
-        if size == 0 || size > MAX_SMALL_SIZE {
+        if size == 0 {
+            return Err(AllocError::ZeroSize);
+        }
+        if size > MAX_SMALL_SIZE {
             return Err(AllocError::TooLarge { bytes: size });
         }
         let size_class = SizeClass::for_size(size);

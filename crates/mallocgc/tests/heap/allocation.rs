@@ -346,6 +346,8 @@ fn a_resolved_class_allocates_as_the_general_call_does() {
             }
         }
     }
-    assert!(matches!(m.alloc_class(0, node), Err(AllocError::TooLarge { bytes: 0 })));
+    assert!(matches!(m.alloc_class(0, node), Err(AllocError::ZeroSize)));
+    assert!(matches!(m.alloc_class(0, Layout::NOSCAN), Err(AllocError::ZeroSize)));
+    assert!(!AllocError::ZeroSize.may_succeed_later());
     assert!(matches!(m.alloc_class(32_769, node), Err(AllocError::TooLarge { bytes: 32_769 })));
 }
