@@ -147,8 +147,15 @@ impl Mutator {
     ///
     /// Zero bytes have one shared address. Pointer-free objects of less than
     /// 16 bytes may share a 16-byte block. The alignment is that of the size
-    /// class, at least 8 from 8 bytes on; see
-    /// [`mallocgc_aligned`](Mutator::mallocgc_aligned).
+    /// class, at least 8 from 8 bytes on, and the usable size what
+    /// [`round_up_size`](crate::base::round_up_size) says.
+    ///
+    /// The first 16 KiB of a layout with references are an exception: objects of
+    /// up to 512 bytes then share spans with those of other layouts, behind a
+    /// header word. They are aligned to 8 only, and a cell for a word more is
+    /// theirs but for that word: never less than `size`, but it may be less or
+    /// more than `round_up_size(size)`.
+    /// [`mallocgc_aligned`](Mutator::mallocgc_aligned) gives an alignment always.
     ///
     /// # Errors
     ///
@@ -244,7 +251,7 @@ impl Mutator {
     }
 
     /// As [`mallocgc`](Mutator::mallocgc), at an address that is a multiple
-    /// of `align`, a power of two up to 4096.
+    /// of `align`, a power of two up to 4096, whatever the size and the layout.
     ///
     /// # Errors
     ///

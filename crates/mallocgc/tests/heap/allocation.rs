@@ -176,6 +176,57 @@ fn any_alignment_up_to_4096_is_kept() {
 }
 
 #[test]
+fn objects_of_rare_layouts_lie_behind_a_word() {
+    let heap = support::heap();
+    let m = heap.attach().unwrap();
+    for size in 1..=600usize {
+        // Each size has a layout of its own, so that all are rare.
+        let mut bits = vec![0; 10];
+        bits[size / 64] = 1 << (size % 64);
+        let layout = heap.layout(&TypeLayout::mask_bits(640, &bits).unwrap()).unwrap();
+        let usable = match size {
+            ..=512 => round_up_size(size + 8) - 8,
+            _ => round_up_size(size),
+        };
+        for _ in 0..3 {
+            let object = m.mallocgc(size, layout, AllocFlags::NONE).unwrap();
+            let found = find(&heap, object).unwrap();
+            assert_eq!((found.base.as_usize(), found.bytes), (number(object), usable), "{size}");
+            assert!(usable >= size);
+            assert!(number(object).is_multiple_of(8), "{object:?} of {size} bytes");
+        }
+    }
+}
+
+#[test]
+fn objects_of_rare_layouts_have_the_alignment_asked_for() {
+    let heap = support::heap();
+    let m = heap.attach().unwrap();
+    for shift in 0..=12 {
+        let align = 1usize << shift;
+        for (index, size) in [1, 8, 9, 16, 24, 40, 100, 256, 504, 512, 513].into_iter().enumerate()
+        {
+            // A layout of its own for each, with and without objects that share spans.
+            let word = 20 * shift + index;
+            let mut bits = vec![0; 5];
+            bits[word / 64] = 1 << (word % 64);
+            for more in [1, 2] {
+                let shape = TypeLayout::repeat_bits(320, &bits, more, &[1]).unwrap();
+                let layout = heap.layout(&shape).unwrap();
+                for _ in 0..3 {
+                    if more == 2 {
+                        m.mallocgc(size, layout, AllocFlags::NONE).unwrap();
+                    }
+                    let object = m.mallocgc_aligned(size, align, layout, AllocFlags::NONE).unwrap();
+                    assert!(number(object).is_multiple_of(align), "{object:?}: {size}, {align}");
+                    assert!(find(&heap, object).unwrap().bytes >= size);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn reused_memory_is_zeroed() {
     let heap = support::heap();
     let m = heap.attach().unwrap();
