@@ -40,6 +40,13 @@ pub enum AllocError {
     },
     /// Unzeroed memory was asked for with a layout that has references.
     UnzeroedReferences,
+    /// An array was asked for with the layout of a single object, whose
+    /// references are not those of the elements behind the first. The layout
+    /// for it is `TypeLayout::array_of`.
+    NotRepeating,
+    /// A class was asked for objects of zero bytes, which have none: they share
+    /// one address, that `mallocgc` answers with.
+    ZeroSize,
 }
 
 impl AllocError {
@@ -78,6 +85,10 @@ impl core::fmt::Display for AllocError {
             AllocError::WrongHeap => f.write_str("the layout belongs to another heap"),
             AllocError::BadAlign { align } => write!(f, "alignment {align} is not supported"),
             AllocError::UnzeroedReferences => f.write_str("objects with references must be zeroed"),
+            AllocError::NotRepeating => {
+                f.write_str("the layout of an array with references must repeat")
+            }
+            AllocError::ZeroSize => f.write_str("objects of zero bytes have no class"),
         }
     }
 }

@@ -42,12 +42,17 @@ pub const PROGRAM_DEPTH_MAX: usize = 8;
 ///    to a word, the rest of the last word 0.
 /// 2. No body is empty, and every body holds a reference.
 /// 3. `words` and `tail_words` are what `code` says, at most [`WORDS_MAX`].
+/// 4. The first `scanned_bytes` of `code` are all of it but a plain run at its
+///    end; the references they tell lie in the first `scanned_words` words, the
+///    last of them is one, unless there is a tail.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Program {
     code: Vec<u64>,
     bytes: usize,
     words: usize,
     tail_words: usize,
+    scanned_bytes: usize,
+    scanned_words: usize,
 }
 
 impl Program {
@@ -70,8 +75,9 @@ impl Program {
         self.code().to_bytes()
     }
 
-    /// Words the mask expands to, up to its last reference; or, when part of it
-    /// repeats to the end of the object, the words in front of that part.
+    /// Words the mask expands to, those without references at its end too; or,
+    /// when part of it repeats to the end of the object, the words in front of
+    /// that part.
     pub fn expanded_words(&self) -> usize {
         self.words
     }
@@ -85,10 +91,22 @@ impl Program {
         Code { words: &self.code, bytes: self.bytes }
     }
 
-    /// The expanded mask of both parts.
+    /// The words a scan looks at: up to the last reference; or, with a tail, the
+    /// words in front of it.
+    pub(super) fn scanned_words(&self) -> usize {
+        self.scanned_words
+    }
+
+    /// The program up to its last reference, which programs of the same
+    /// references share: its bytes, packed, and their number.
+    pub(super) fn scanned_code(&self) -> (Vec<u64>, usize) {
+        (pack(&self.to_bytes()[..self.scanned_bytes]), self.scanned_bytes)
+    }
+
+    /// The expanded mask of both parts, the head's up to its last reference.
     pub(super) fn unroll(&self) -> (Bits, Bits) {
-        let mut head = Bits::zeroed(self.words);
-        for (start, mask) in ProgramChunks::new(self.code(), 0, self.words) {
+        let mut head = Bits::zeroed(self.scanned_words);
+        for (start, mask) in ProgramChunks::new(self.code(), 0, self.scanned_words) {
             head.set_mask(start, mask);
         }
         let mut tail = Bits::zeroed(self.tail_words);
@@ -238,48 +256,60 @@ impl ProgramBuilder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let mut words = self.words;
         let mut instructions = self.instructions.clone();
-        let mut tail_words = 0;
+        let (mut words, mut tail_words) = (self.words, 0);
         match &self.tail {
-            Some((words, body)) if !matches!(body[..], [Instruction::Plain(_)]) => {
+            // To repeat words without references says no more than one round.
+            Some((round, body)) if matches!(body[..], [Instruction::Plain(_)]) => {
+                words += round;
+                match instructions.last_mut() {
+                    Some(Instruction::Plain(run)) => *run += round,
+                    _ => instructions.push(Instruction::Plain(*round)),
+                }
+            }
+            Some((words, body)) => {
                 tail_words = *words;
                 let (words, body) = (*words, body.clone());
                 instructions.push(Instruction::Repeat { times: 0, words, body });
             }
-            // Nothing after the last reference needs saying.
-            _ => {
-                if let Some(Instruction::Plain(run)) = instructions.last() {
-                    words -= run;
-                    instructions.pop();
-                }
-                words -= instructions.last().map_or(0, trailing_plain_words);
-            }
+            None => {}
         }
-        let mut bytes = Vec::new();
+        if words + tail_words > WORDS_MAX {
+            return Err(LayoutError::TooManyWords { words: words + tail_words });
+        }
+        let (mut bytes, mut scanned_bytes) = (Vec::new(), 0);
         for instruction in &instructions {
             encode(instruction, &mut bytes);
+            if !matches!(instruction, Instruction::Plain(_)) {
+                scanned_bytes = bytes.len();
+            }
         }
         if bytes.len() > PROGRAM_BYTES_MAX {
             return Err(LayoutError::ProgramTooLong { bytes: bytes.len() });
         }
-        Ok(Program { code: pack(&bytes), bytes: bytes.len(), words, tail_words })
+        let scanned_words = match tail_words {
+            0 => words - trailing_plain_words(&instructions),
+            _ => words,
+        };
+        let (code, bytes) = (pack(&bytes), bytes.len());
+        Ok(Program { code, bytes, words, tail_words, scanned_bytes, scanned_words })
     }
 
-    /// Words described so far.
-    pub(super) fn words(&self) -> usize {
-        self.words
-    }
-
-    /// The instructions of a program without a part repeated to the end.
-    pub(super) fn program(&mut self, program: &Program) -> &mut ProgramBuilder {
-        if program.tail_words != 0 {
+    /// The instructions of a program without a part repeated to the end, with
+    /// plain words added or taken off at its end to make it `words` words.
+    pub(super) fn program(&mut self, program: &Program, words: usize) -> &mut ProgramBuilder {
+        if program.tail_words != 0 || words < program.scanned_words {
             return self.fail(LayoutError::NotRepeatable);
         }
-        if let Err(error) = parse(program.code(), 0, program.bytes, self.depth, self) {
-            self.fail(error);
+        let mut read = ProgramBuilder { depth: self.depth, ..ProgramBuilder::default() };
+        if let Err(error) = parse(program.code(), 0, program.bytes, self.depth, &mut read) {
+            return self.fail(error);
         }
-        self
+        cut_plain_words(&mut read.instructions, read.words.saturating_sub(words));
+        for instruction in read.instructions {
+            self.push(instruction.words(), instruction);
+        }
+        self.plain(words.saturating_sub(read.words))
     }
 
     /// A mask of any length.
@@ -354,17 +384,55 @@ impl Instruction {
     }
 }
 
-/// Words after the last reference of an instruction that holds one.
-fn trailing_plain_words(instruction: &Instruction) -> usize {
-    match instruction {
-        Instruction::Plain(words) => *words,
-        Instruction::References(_) => 0,
-        Instruction::Literal { words, mask } => words - (mask.ilog2() as usize + 1),
-        Instruction::Repeat { body, .. } => match &body[..] {
-            [.., before, Instruction::Plain(run)] => run + trailing_plain_words(before),
-            [.., last] => trailing_plain_words(last),
-            [] => 0,
-        },
+/// Words after the last reference.
+fn trailing_plain_words(instructions: &[Instruction]) -> usize {
+    match instructions {
+        [] => 0,
+        [before @ .., Instruction::Plain(run)] => run + trailing_plain_words(before),
+        [.., Instruction::References(_)] => 0,
+        [.., Instruction::Literal { words, mask }] => words - (mask.ilog2() as usize + 1),
+        // By invariant 2 the last round has a reference.
+        [.., Instruction::Repeat { body, .. }] => trailing_plain_words(body),
+    }
+}
+
+/// Takes off the last `words` words, none of them a reference.
+fn cut_plain_words(instructions: &mut Vec<Instruction>, mut words: usize) {
+    while words > 0 {
+        let Some(last) = instructions.pop() else { return };
+        match last {
+            Instruction::Plain(run) => {
+                let cut = run.min(words);
+                words -= cut;
+                if run > cut {
+                    instructions.push(Instruction::Plain(run - cut));
+                }
+            }
+            Instruction::Repeat { times, words: round, body } => {
+                // The last round is written out and is the only one cut.
+                let mut last_round = body.clone();
+                match times {
+                    1 => {}
+                    2 => instructions.extend(body),
+                    _ => instructions.push(Instruction::Repeat {
+                        times: times - 1,
+                        words: round,
+                        body,
+                    }),
+                }
+                cut_plain_words(&mut last_round, words);
+                instructions.extend(last_round);
+                return;
+            }
+            Instruction::Literal { words: whole, mask } => {
+                instructions.push(Instruction::Literal { words: whole - words, mask });
+                return;
+            }
+            Instruction::References(_) => {
+                instructions.push(last);
+                return;
+            }
+        }
     }
 }
 
@@ -440,7 +508,7 @@ fn parse(
                 let mut inner = Ok(());
                 let body = |body: &mut ProgramBuilder| {
                     inner = parse(code, next, body_end, depth + 1, body);
-                    if body.words() != words {
+                    if body.words != words {
                         inner = inner.and(Err(malformed));
                     }
                 };
@@ -487,14 +555,6 @@ pub(super) struct Code<'a> {
 impl<'a> Code<'a> {
     pub(super) fn new(words: &'a [u64], bytes: usize) -> Code<'a> {
         Code { words, bytes }
-    }
-
-    pub(super) fn words(self) -> &'a [u64] {
-        self.words
-    }
-
-    pub(super) fn bytes(self) -> usize {
-        self.bytes
     }
 
     pub(super) fn to_bytes(self) -> Vec<u8> {

@@ -140,9 +140,21 @@ impl TypeLayout {
 
     /// A type whose references a program tells; the size is the words it expands
     /// to, plus one round of the part that repeats to the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::{ProgramBuilder, TypeLayout};
+    ///
+    /// let mut program = ProgramBuilder::new();
+    /// program.references(1).plain(9);
+    /// let layout = TypeLayout::program(&program.finish()?)?;
+    /// assert_eq!(layout.size_bytes(), 80);
+    /// # Ok::<(), mallocgc::layout::LayoutError>(())
+    /// ```
     pub fn program(program: &Program) -> Result<TypeLayout, LayoutError> {
         let (words, tail_words) = (program.expanded_words(), program.tail_words());
-        let layout = if words.max(tail_words) <= FIXED_WORDS_MAX {
+        let layout = if program.scanned_words().max(tail_words) <= FIXED_WORDS_MAX {
             let (head, tail) = program.unroll();
             TypeLayout::from_parts(head, (tail_words > 0).then_some(tail))?
         } else {
@@ -225,21 +237,38 @@ impl TypeLayout {
             }
             _ => {
                 let element = self.to_program()?;
-                let plain = bytes / WORD_SIZE - element.expanded_words();
                 let mut builder = ProgramBuilder::new();
                 builder.repeat_to_end(|body| {
-                    body.program(&element);
-                    // The program may expand to words without references.
-                    let said = body.words().saturating_sub(element.expanded_words());
-                    match plain.checked_sub(said) {
-                        Some(missing) => body.plain(missing),
-                        None => body.fail(LayoutError::NotRepeatable),
-                    };
+                    body.program(&element, bytes / WORD_SIZE);
                 });
                 TypeLayout::from_program(&builder.finish()?)
             }
         };
         Ok(TypeLayout { name: self.name.clone(), size_bytes: bytes, ..array })
+    }
+
+    /// Whether objects of any number of values of this type, one behind the
+    /// other, have the references of each: layouts made by
+    /// [`array_of`](TypeLayout::array_of), repeated masks without a head and
+    /// whose size is whole elements, and layouts that look at no word or at all of them.
+    ///
+    /// A trace function that takes the whole object does not repeat.
+    pub fn repeats(&self) -> bool {
+        let whole = |bytes: usize| self.size_bytes.is_multiple_of(bytes);
+        match self.encoding {
+            Encoding::NoScan | Encoding::Conservative => true,
+            Encoding::Mask { .. } | Encoding::LongMask { .. } => false,
+            Encoding::Repeat { head_words, elem_words, .. } => {
+                head_words == 0 && whole(elem_words as usize * WORD_SIZE)
+            }
+            Encoding::LongRepeat { head_words, elem_words } => {
+                head_words == 0 && whole(elem_words as usize * WORD_SIZE)
+            }
+            Encoding::Program { words, tail_words, .. } => {
+                words == 0 && tail_words > 0 && whole(tail_words * WORD_SIZE)
+            }
+            Encoding::Trace { stride_bytes, .. } => stride_bytes > 0 && whole(stride_bytes),
+        }
     }
 
     /// The name, if it has one.
@@ -391,14 +420,15 @@ impl TypeLayout {
         Ok(TypeLayout { encoding, bits, ..TypeLayout::noscan(0) })
     }
 
-    /// A program, taken as it is.
+    /// A program, taken as it is up to its last reference.
     fn from_program(program: &Program) -> TypeLayout {
+        let (code, bytes) = program.scanned_code();
         let encoding = Encoding::Program {
-            bytes: program.code().bytes() as u32,
-            words: program.expanded_words(),
+            bytes: bytes as u32,
+            words: program.scanned_words(),
             tail_words: program.tail_words(),
         };
-        TypeLayout { encoding, bits: program.code().words().to_vec(), ..TypeLayout::noscan(0) }
+        TypeLayout { encoding, bits: code, ..TypeLayout::noscan(0) }
     }
 
     /// The fixed part as a program.

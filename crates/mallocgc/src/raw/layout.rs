@@ -17,6 +17,9 @@ pub struct Layout {
     pub(crate) record: *const LayoutRecord,
     pub(crate) heap: u64,
     size_bytes: usize,
+    /// Whether an array's elements all have the references of the first. Not
+    /// the record's, since it depends on the size.
+    repeats: bool,
 }
 
 // SAFETY: records are immutable once registered but for atomics, and are
@@ -27,11 +30,12 @@ unsafe impl Sync for Layout {}
 
 impl Layout {
     /// The layout of objects without references, in every heap.
-    pub const NOSCAN: Layout = Layout { record: core::ptr::null(), heap: 0, size_bytes: 0 };
+    pub const NOSCAN: Layout =
+        Layout { record: core::ptr::null(), heap: 0, size_bytes: 0, repeats: true };
 
-    /// A layout whose size nobody will ask for.
+    /// A layout whose size nobody will ask for, nor for arrays of it.
     pub(crate) fn of_parts(record: *const LayoutRecord, heap: u64) -> Layout {
-        Layout { record, heap, size_bytes: 0 }
+        Layout { record, heap, size_bytes: 0, repeats: false }
     }
 
     /// Whether objects have no references.
@@ -43,6 +47,13 @@ impl Layout {
     /// Bytes of one object of the type the layout was made from.
     pub fn size_bytes(&self) -> usize {
         self.size_bytes
+    }
+
+    /// Whether arrays can be made of it; see
+    /// [`TypeLayout::repeats`](crate::layout::TypeLayout::repeats).
+    #[inline]
+    pub fn repeats(&self) -> bool {
+        self.repeats
     }
 }
 
@@ -91,6 +102,7 @@ impl Layouts {
                 id
             }
         };
-        Ok(Layout { record: space.layout(id), heap: inner.id, size_bytes })
+        let repeats = layout.repeats();
+        Ok(Layout { record: space.layout(id), heap: inner.id, size_bytes, repeats })
     }
 }

@@ -147,8 +147,15 @@ impl Mutator {
     ///
     /// Zero bytes have one shared address. Pointer-free objects of less than
     /// 16 bytes may share a 16-byte block. The alignment is that of the size
-    /// class, at least 8 from 8 bytes on; see
-    /// [`mallocgc_aligned`](Mutator::mallocgc_aligned).
+    /// class, at least 8 from 8 bytes on, and the usable size what
+    /// [`round_up_size`](crate::base::round_up_size) says.
+    ///
+    /// The first 16 KiB of a layout with references are an exception: objects of
+    /// up to 512 bytes then share spans with those of other layouts, behind a
+    /// header word. They are aligned to 8 only, and a cell for a word more is
+    /// theirs but for that word: never less than `size`, but it may be less or
+    /// more than `round_up_size(size)`.
+    /// [`mallocgc_aligned`](Mutator::mallocgc_aligned) gives an alignment always.
     ///
     /// # Errors
     ///
@@ -197,9 +204,13 @@ impl Mutator {
     ///
     /// # Errors
     ///
-    /// [`AllocError::TooLarge`] above 32 KiB; no memory; wrong heap.
+    /// [`AllocError::ZeroSize`] for zero bytes, [`AllocError::TooLarge`] above
+    /// 32 KiB; no memory; wrong heap.
     pub fn alloc_class(&self, size: usize, layout: Layout) -> Result<AllocClass, AllocError> {
-        if size == 0 || size > MAX_SMALL_SIZE {
+        if size == 0 {
+            return Err(AllocError::ZeroSize);
+        }
+        if size > MAX_SMALL_SIZE {
             return Err(AllocError::TooLarge { bytes: size });
         }
         let size_class = SizeClass::for_size(size);
@@ -240,7 +251,7 @@ impl Mutator {
     }
 
     /// As [`mallocgc`](Mutator::mallocgc), at an address that is a multiple
-    /// of `align`, a power of two up to 4096.
+    /// of `align`, a power of two up to 4096, whatever the size and the layout.
     ///
     /// # Errors
     ///
@@ -269,13 +280,18 @@ impl Mutator {
     }
 
     /// Allocates `count` zeroed values of the type a layout was made from, one
-    /// behind the other. The layout must repeat: `TypeLayout::array_of`.
+    /// behind the other. For more than one the layout must repeat:
+    /// [`TypeLayout::array_of`](crate::layout::TypeLayout::array_of).
     ///
     /// # Errors
     ///
-    /// [`AllocError::TooLarge`] when the product overflows or nothing so
-    /// large can exist; nothing has been allocated then.
+    /// [`AllocError::NotRepeating`] when it does not; [`AllocError::TooLarge`]
+    /// when the product overflows or nothing so large can exist; else as
+    /// [`mallocgc`](Mutator::mallocgc). Nothing has been allocated then.
     pub fn new_array(&self, layout: Layout, count: usize) -> Result<NonNull<u8>, AllocError> {
+        if count > 1 && !layout.repeats() {
+            return Err(AllocError::NotRepeating);
+        }
         let bytes = layout
             .size_bytes()
             .checked_mul(count)

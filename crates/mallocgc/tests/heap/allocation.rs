@@ -3,7 +3,7 @@
 use crate::support::memory::{fill, is_filled, link, number, reference};
 use crate::support::{self, find};
 use mallocgc::base::round_up_size;
-use mallocgc::layout::TypeLayout;
+use mallocgc::layout::{Tracer, TypeLayout};
 use mallocgc::raw::{AllocError, AllocFlags, Force, Layout};
 
 /// Cell sizes of the origin, as published; class 0 is large objects.
@@ -73,12 +73,13 @@ fn a_layout_of_another_heap_is_refused() {
     let (heap, other) = (support::heap(), support::heap());
     let m = heap.attach().unwrap();
     let foreign = other.layout(&TypeLayout::mask(2, 2)).unwrap();
+    let foreign_array = other.layout(&TypeLayout::repeat(2, 2)).unwrap();
     let flags = AllocFlags::NONE;
     assert_eq!(m.mallocgc(16, foreign, flags), Err(AllocError::WrongHeap));
     assert_eq!(m.mallocgc(100_000, foreign, flags), Err(AllocError::WrongHeap));
     assert_eq!(m.mallocgc_aligned(16, 16, foreign, flags), Err(AllocError::WrongHeap));
     assert_eq!(m.new_object(foreign), Err(AllocError::WrongHeap));
-    assert_eq!(m.new_array(foreign, 7), Err(AllocError::WrongHeap));
+    assert_eq!(m.new_array(foreign_array, 7), Err(AllocError::WrongHeap));
     assert!(matches!(m.alloc_class(16, foreign), Err(AllocError::WrongHeap)));
     let own = m.alloc_class(16, Layout::NOSCAN).unwrap();
     let elsewhere = other.attach().unwrap();
@@ -171,6 +172,57 @@ fn any_alignment_up_to_4096_is_kept() {
     for align in [0, 3, 12, 8192, 1 << 20, usize::MAX] {
         let made = m.mallocgc_aligned(16, align, Layout::NOSCAN, AllocFlags::NONE);
         assert_eq!(made, Err(AllocError::BadAlign { align }));
+    }
+}
+
+#[test]
+fn objects_of_rare_layouts_lie_behind_a_word() {
+    let heap = support::heap();
+    let m = heap.attach().unwrap();
+    for size in 1..=600usize {
+        // Each size has a layout of its own, so that all are rare.
+        let mut bits = vec![0; 10];
+        bits[size / 64] = 1 << (size % 64);
+        let layout = heap.layout(&TypeLayout::mask_bits(640, &bits).unwrap()).unwrap();
+        let usable = match size {
+            ..=512 => round_up_size(size + 8) - 8,
+            _ => round_up_size(size),
+        };
+        for _ in 0..3 {
+            let object = m.mallocgc(size, layout, AllocFlags::NONE).unwrap();
+            let found = find(&heap, object).unwrap();
+            assert_eq!((found.base.as_usize(), found.bytes), (number(object), usable), "{size}");
+            assert!(usable >= size);
+            assert!(number(object).is_multiple_of(8), "{object:?} of {size} bytes");
+        }
+    }
+}
+
+#[test]
+fn objects_of_rare_layouts_have_the_alignment_asked_for() {
+    let heap = support::heap();
+    let m = heap.attach().unwrap();
+    for shift in 0..=12 {
+        let align = 1usize << shift;
+        for (index, size) in [1, 8, 9, 16, 24, 40, 100, 256, 504, 512, 513].into_iter().enumerate()
+        {
+            // A layout of its own for each, with and without objects that share spans.
+            let word = 20 * shift + index;
+            let mut bits = vec![0; 5];
+            bits[word / 64] = 1 << (word % 64);
+            for more in [1, 2] {
+                let shape = TypeLayout::repeat_bits(320, &bits, more, &[1]).unwrap();
+                let layout = heap.layout(&shape).unwrap();
+                for _ in 0..3 {
+                    if more == 2 {
+                        m.mallocgc(size, layout, AllocFlags::NONE).unwrap();
+                    }
+                    let object = m.mallocgc_aligned(size, align, layout, AllocFlags::NONE).unwrap();
+                    assert!(number(object).is_multiple_of(align), "{object:?}: {size}, {align}");
+                    assert!(find(&heap, object).unwrap().bytes >= size);
+                }
+            }
+        }
     }
 }
 
@@ -289,6 +341,35 @@ fn a_new_array_refuses_what_overflows_and_allocates_nothing() {
 }
 
 #[test]
+fn a_new_array_of_a_layout_that_does_not_repeat_is_refused() {
+    fn trace_nothing(_: *mut u8, _: usize, _: &mut Tracer<'_>) {}
+    let heap = support::heap();
+    let m = heap.attach().unwrap();
+    let vector = TypeLayout::repeat_bits(2, &[0], 1, &[1]).unwrap();
+    let split = TypeLayout::repeat(3, 1).with_size_bytes(16).unwrap();
+    for shape in [TypeLayout::mask(2, 1), vector, split, TypeLayout::trace(16, trace_nothing)] {
+        let layout = heap.layout(&shape).unwrap();
+        let before = heap.stats();
+        for count in [2, 3, 1000, usize::MAX] {
+            assert_eq!(m.new_array(layout, count), Err(AllocError::NotRepeating), "{shape:?}");
+        }
+        let after = heap.stats();
+        assert_eq!((before.mallocs, before.heap_inuse), (after.mallocs, after.heap_inuse));
+        // One is an object, and none has no elements.
+        assert_eq!(m.new_array(layout, 0), Ok(heap.zero_base()));
+        assert!(m.new_array(layout, 1).is_ok());
+        // Layouts of the same references and another size are one in the heap.
+        let array = heap.layout(&shape.array_of().unwrap()).unwrap();
+        assert!(m.new_array(array, 3).is_ok());
+        assert_eq!(m.new_array(layout, 3), Err(AllocError::NotRepeating));
+    }
+    for shape in [TypeLayout::noscan(24), TypeLayout::conservative(24), TypeLayout::repeat(2, 1)] {
+        assert!(m.new_array(heap.layout(&shape).unwrap(), 3).is_ok(), "{shape:?}");
+    }
+    assert_eq!(m.new_array(Layout::NOSCAN, 3), Ok(heap.zero_base()));
+}
+
+#[test]
 fn a_resolved_class_allocates_as_the_general_call_does() {
     let heap = support::heap();
     let m = heap.attach().unwrap();
@@ -316,6 +397,8 @@ fn a_resolved_class_allocates_as_the_general_call_does() {
             }
         }
     }
-    assert!(matches!(m.alloc_class(0, node), Err(AllocError::TooLarge { bytes: 0 })));
+    assert!(matches!(m.alloc_class(0, node), Err(AllocError::ZeroSize)));
+    assert!(matches!(m.alloc_class(0, Layout::NOSCAN), Err(AllocError::ZeroSize)));
+    assert!(!AllocError::ZeroSize.may_succeed_later());
     assert!(matches!(m.alloc_class(32_769, node), Err(AllocError::TooLarge { bytes: 32_769 })));
 }

@@ -189,6 +189,11 @@ pub const fn cell_index(offset: usize, magic: u32) -> usize {
 /// large objects its pages. A size so large that rounding it would overflow is
 /// returned as it is; allocating it fails anyway.
 ///
+/// Objects of up to 512 bytes with references are an exception while their
+/// layout is rare. They lie behind a header word, so that they can use
+/// `round_up_size(size + 8) - 8` bytes: never less than `size`, but 504 bytes
+/// for 500, not 512. `find_object` tells of each object what it is.
+///
 /// # Examples
 ///
 /// ```

@@ -184,6 +184,7 @@ proptest! {
         let mut builder = ProgramBuilder::new();
         trees.iter().for_each(|tree| tree.build(&mut builder));
         let layout = TypeLayout::program(&builder.finish().unwrap()).unwrap();
+        prop_assert_eq!(layout.size_bytes(), bits.len() * 8);
         let is_pointer = |word: usize| bits.get(word).copied().unwrap_or(false);
         check(&layout, cell_words, &expected(cell_words, is_pointer));
 
@@ -209,6 +210,8 @@ proptest! {
         prop_assert_eq!(&Program::from_bytes(&program.to_bytes()).unwrap(), &program);
 
         let layout = TypeLayout::program(&program).unwrap();
+        let words = FIXED_WORDS_MAX + 2 + bits.len() + tail_bits.len();
+        prop_assert_eq!(layout.size_bytes(), words * 8);
         let is_program = matches!(layout.encoding(), Encoding::Program { .. });
         prop_assert!(is_program);
         let fixed = FIXED_WORDS_MAX + 2;
@@ -222,7 +225,7 @@ proptest! {
         };
         check(&layout, cell_words, &expected(cell_words, is_pointer));
 
-        let mut out = vec![0; program.to_bytes().len().div_ceil(8)];
+        let mut out = vec![0; layout.bits_words()];
         layout.write_bits(&mut out);
         prop_assert!(layout.is_stored_as(&layout.encoding(), &out));
     }
@@ -236,6 +239,37 @@ proptest! {
             check(&layout, 200, &references);
             prop_assert_eq!(Program::from_bytes(&program.to_bytes()).unwrap(), program);
         }
+    }
+
+    #[test]
+    fn arrays_of_programs_repeat_all_their_words(
+        trees in trees(400),
+        plain in 0..3000usize,
+        more in 0..200usize,
+        length in 1..4usize,
+    ) {
+        let mut bits = expand(&trees);
+        bits.resize(bits.len() + plain, false);
+        prop_assume!(bits.contains(&true));
+        let last = bits.iter().rposition(|bit| *bit).expect("there is one");
+        let mut builder = ProgramBuilder::new();
+        trees.iter().for_each(|tree| tree.build(&mut builder));
+        builder.plain(plain);
+        let layout = TypeLayout::program(&builder.finish().unwrap()).unwrap();
+        prop_assert_eq!(layout.size_bytes(), bits.len() * 8);
+        let middle = (last + 1 + bits.len()) / 2;
+        // As it is, longer, and cut short behind its last reference.
+        for words in [bits.len(), bits.len() + more, middle, last + 1] {
+            let element = layout.clone().with_size_bytes(words * 8).unwrap();
+            let array = element.array_of().unwrap();
+            prop_assert_eq!(array.size_bytes(), words * 8);
+            prop_assert!(array.repeats() && !element.repeats());
+            let is_pointer = |word: usize| bits.get(word % words).copied().unwrap_or(false);
+            check(&array, words * length, &expected(words * length, is_pointer));
+        }
+        let short = layout.with_size_bytes(last * 8);
+        let needed = (last + 1) * 8;
+        prop_assert_eq!(short, Err(LayoutError::SizeTooSmall { bytes: last * 8, needed }));
     }
 
     #[test]
@@ -371,4 +405,90 @@ fn arrays_of_huge_elements_are_programs() {
         (1..15_001).contains(&word) && matches!((word - 1) % 5, 1 | 2)
     };
     check(&table.array_of().unwrap(), 50_000, &expected(50_000, is_pointer));
+}
+
+#[test]
+fn a_program_is_as_large_as_the_words_it_expands_to() {
+    let program = |build: &dyn Fn(&mut ProgramBuilder)| {
+        let mut builder = ProgramBuilder::new();
+        build(&mut builder);
+        let program = builder.finish().unwrap();
+        assert_eq!(Program::from_bytes(&program.to_bytes()).unwrap(), program);
+        TypeLayout::program(&program).unwrap()
+    };
+    let short = program(&|builder| {
+        builder.references(1).plain(9);
+    });
+    assert_eq!(short, TypeLayout::mask(10, 1));
+    assert_eq!(short.size_bytes(), 80);
+    assert_eq!(short.array_of().unwrap().pointer_words(25).collect::<Vec<_>>(), [0, 10, 20]);
+
+    let pairs = program(&|builder| {
+        builder.repeat(5000, |pair| {
+            pair.references(1).plain(1);
+        });
+    });
+    assert_eq!(pairs.size_bytes(), 80_000);
+    let is_pointer = |word: usize| word.is_multiple_of(2);
+    check(&pairs.array_of().unwrap(), 25_000, &expected(25_000, is_pointer));
+
+    // No references, and none in the part that repeats.
+    let plain = program(&|builder| {
+        builder.plain(7);
+    });
+    assert_eq!((plain.is_noscan(), plain.size_bytes()), (true, 56));
+    let plain_tail = program(&|builder| {
+        builder.references(2).repeat_to_end(|body| {
+            body.plain(3);
+        });
+    });
+    assert_eq!(plain_tail, TypeLayout::repeat_bits(2, &[0b11], 3, &[0]).unwrap());
+    assert_eq!(plain_tail.size_bytes(), 40);
+
+    // Beyond what is kept as a mask; the words at the end are no part of equality.
+    let walked = |plain: usize| {
+        program(&|builder| {
+            builder.references(1).plain(5000).references(1).plain(plain);
+        })
+    };
+    assert_eq!(walked(0), walked(9));
+    assert_eq!(walked(0).fingerprint(), walked(9).fingerprint());
+    assert_eq!((walked(0).size_bytes(), walked(9).size_bytes()), (5002 * 8, 5011 * 8));
+    // A short mask in front of many plain words stays one.
+    let sparse = program(&|builder| {
+        builder.references(1).plain(1 << 20);
+    });
+    assert_eq!((&sparse, sparse.size_bytes()), (&TypeLayout::mask(1, 1), 8 + (8 << 20)));
+}
+
+#[test]
+fn what_repeats_has_the_references_of_each_element() {
+    let check = |layout: TypeLayout, repeats: bool| {
+        assert_eq!(layout.repeats(), repeats, "{layout:?}");
+        let words = layout.size_bytes() / 8;
+        let periodic =
+            (0..10 * words).all(|word| layout.is_pointer(word) == layout.is_pointer(word % words));
+        assert!(periodic || !repeats, "{layout:?}");
+    };
+    let sized = |layout: TypeLayout, words: usize| layout.with_size_bytes(words * 8).unwrap();
+    check(TypeLayout::noscan(100), true);
+    check(TypeLayout::conservative(24), true);
+    check(TypeLayout::mask(1, 1), false);
+    check(TypeLayout::mask_bits(100, &[0, 1]).unwrap(), false);
+    check(TypeLayout::repeat(1, 1), true);
+    check(TypeLayout::repeat(3, 0b101), true);
+    check(sized(TypeLayout::repeat(3, 0b101), 6), true);
+    check(sized(TypeLayout::repeat(3, 0b101), 4), false);
+    check(TypeLayout::repeat_bits(1, &[0], 1, &[1]).unwrap(), false);
+    // The head is the end of an element.
+    check(TypeLayout::repeat_bits(2, &[0b01], 2, &[0b01]).unwrap(), true);
+    check(TypeLayout::repeat_bits(0, &[], 100, &[1, 1]).unwrap(), true);
+    check(TypeLayout::repeat_bits(1, &[1], 100, &[0, 1]).unwrap(), false);
+    let huge = sized(TypeLayout::mask(2, 0b11), 10_000);
+    check(huge.clone(), false);
+    check(huge.array_of().unwrap(), true);
+    check(sized(huge.array_of().unwrap(), 20_000), true);
+    check(sized(huge.array_of().unwrap(), 10_001), false);
+    let traced = TypeLayout::trace(40, trace_nothing);
+    assert!(!traced.repeats() && traced.array_of().unwrap().repeats());
 }
