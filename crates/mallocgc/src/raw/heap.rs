@@ -327,9 +327,11 @@ impl Heap {
         lock(&self.inner().statics).push((Address::from_ptr(start), bytes));
     }
 
-    /// Counts of finalizers, cleanups and weak handles.
+    /// Counts of finalizers, cleanups, weak handles and ephemerons.
     pub fn special_counts(&self) -> SpecialCounts {
-        self.inner().space.specials.counts()
+        let inner = self.inner();
+        let ephemerons_cleared = inner.collector.ephemerons_cleared();
+        SpecialCounts { ephemerons_cleared, ..inner.space.specials.counts() }
     }
 
     /// Runs a collection from a thread that is no mutator of this heap.
