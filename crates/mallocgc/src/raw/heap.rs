@@ -246,6 +246,11 @@ impl Heap {
         &self.owner.inner
     }
 
+    /// Whether two handles are of the same heap.
+    pub fn is_same(&self, other: &Heap) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
     /// Makes the calling thread a mutator, until the mutator is dropped.
     ///
     /// # Errors
