@@ -177,7 +177,6 @@ pub unsafe extern "C" fn mallocgc_release_memory(heap: *const mallocgc_heap) -> 
 pub type mallocgc_hook_fn = Option<unsafe extern "C" fn(data: *mut c_void)>;
 
 /// Names a clear hook.
-#[repr(C)]
 pub struct mallocgc_hook {
     id: ClearHookId,
 }
