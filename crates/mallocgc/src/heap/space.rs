@@ -602,6 +602,19 @@ impl Space {
     /// [`AllocError::LimitReached`], or [`AllocError::OutOfMemory`] when the
     /// system or the range has no more.
     pub(crate) fn make_span(&self, class: SpanClassId, bytes: usize) -> Result<SpanId, AllocError> {
+        self.make_span_of_run(class, bytes).map(|(id, _)| id)
+    }
+
+    /// As [`make_span`](Space::make_span); tells too what its pages hold.
+    ///
+    /// # Errors
+    ///
+    /// As `make_span`.
+    pub(crate) fn make_span_of_run(
+        &self,
+        class: SpanClassId,
+        bytes: usize,
+    ) -> Result<(SpanId, PageRun), AllocError> {
         let info = self.class_info(class);
         let large = info.size.index() == 0;
         let (pages, shape) = if large {
@@ -622,8 +635,9 @@ impl Space {
             // Relaxed: a sum.
             self.fresh_bytes.fetch_add((fresh_pages << PAGE_SHIFT) as u64, Relaxed);
         }
-        if large && self.huge_pages && run.zeroed_pages == run.pages {
-            self.choose_pages(span);
+        if large && self.huge_pages {
+            // Mostly the end: the heap has grown by it.
+            self.choose_pages(run.first.add(run.dirty_to), run.pages - run.dirty_to);
         }
         for table in self.bitmaps {
             for word in self.bits(table, span) {
@@ -633,12 +647,12 @@ impl Space {
         sanitizer::poison(span.base(), pages << PAGE_SHIFT);
         self.span_count.fetch_add(1, Relaxed);
         self.publish(id, run, class, large);
-        Ok(id)
+        Ok((id, run))
     }
 
-    /// Asks the system for the pages that suit a large object of fresh memory.
-    fn choose_pages(&self, span: &Span) {
-        let (start, bytes) = (span.base(), span.cell_bytes());
+    /// Asks the system for the pages that suit fresh memory of a large object.
+    fn choose_pages(&self, first: PageId, pages: usize) {
+        let (start, bytes) = (self.page_address(first), pages << PAGE_SHIFT);
         let choice = self.first_touch.choose(start, bytes, first_touch::touch_fresh);
         if choice == Some(HugePages::Avoid) {
             let offset = start.offset_from(self.heap_base);
