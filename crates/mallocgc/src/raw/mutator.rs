@@ -125,6 +125,10 @@ impl Mutator {
         unsafe { self.record.as_ref() }
     }
 
+    pub(crate) fn record_pointer(&self) -> NonNull<MutatorRecord> {
+        self.record
+    }
+
     #[inline(always)]
     fn cache(&self) -> &Cache {
         &self.record().cache
