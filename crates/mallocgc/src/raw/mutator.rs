@@ -697,7 +697,8 @@ impl Mutator {
         self.record().roots.set(index, Address::from_ptr(object.as_ptr()));
     }
 
-    /// Cuts the root stack to `len` roots.
+    /// Cuts the root stack to `len` roots; in a finalizer or cleanup, of those that
+    /// it has pushed itself.
     ///
     /// # Panics
     ///
