@@ -295,8 +295,10 @@ fn a_wait_without_a_limit_ends_with_the_last_call() {
     assert!(waiter.join().expect("no panic"));
 }
 
+type Finalizer = Box<dyn FnOnce(&mut Mutator, NonNull<u8>) + Send>;
+
 /// A finalizer that registers again, for as long as `left` says.
-fn again(left: u64, log: Log) -> Box<dyn FnOnce(&mut Mutator, NonNull<u8>) + Send> {
+fn again(left: u64, log: Log) -> Finalizer {
     Box::new(move |m, node| {
         log.lock().expect("no panic").push(left);
         if left != 0 {
