@@ -125,6 +125,10 @@ impl Mutator {
         unsafe { self.record.as_ref() }
     }
 
+    pub(crate) fn record_pointer(&self) -> NonNull<MutatorRecord> {
+        self.record
+    }
+
     #[inline(always)]
     fn cache(&self) -> &Cache {
         &self.record().cache
@@ -693,7 +697,8 @@ impl Mutator {
         self.record().roots.set(index, Address::from_ptr(object.as_ptr()));
     }
 
-    /// Cuts the root stack to `len` roots.
+    /// Cuts the root stack to `len` roots; in a finalizer or cleanup, of those that
+    /// it has pushed itself.
     ///
     /// # Panics
     ///
