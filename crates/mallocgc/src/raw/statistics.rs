@@ -13,6 +13,7 @@ use crate::observe::{
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
+use crate::raw::limits::CycleLimits;
 use Ordering::{Acquire, Relaxed};
 
 /// What happened to the heap so far.
@@ -52,6 +53,10 @@ impl History {
         self.live_bytes.load(Relaxed)
     }
 
+    pub(crate) fn set_live_bytes(&self, bytes: u64) {
+        self.live_bytes.store(bytes, Relaxed);
+    }
+
     /// Processor time of the last cycle's marking.
     pub(crate) fn last_mark_nanos(&self) -> u64 {
         self.last_mark_nanos.load(Relaxed)
@@ -66,10 +71,9 @@ impl History {
 
 impl Inner {
     /// Takes note of a cycle and prints its line.
-    pub(crate) fn record_cycle(&self, report: &CycleReport, forced: bool) {
+    pub(crate) fn record_cycle(&self, report: &CycleReport, limits: &CycleLimits, forced: bool) {
         let history = &self.history;
         history.gc_cpu_nanos.fetch_add(report.mark_cpu_nanos, Relaxed);
-        history.live_bytes.store(report.live_bytes, Relaxed);
         history.last_mark_nanos.store(report.mark_cpu_nanos, Relaxed);
         history.stopped.record(report.pause_nanos);
         history.time_to_stop.record(report.stop_nanos);
@@ -105,6 +109,10 @@ impl Inner {
             finalizers_queued: report.decided.finalizers_queued,
             cleanups_queued: report.decided.cleanups_queued,
             weak_cleared: report.decided.weak_cleared,
+            external_bytes: limits.external_bytes,
+            memory_limit_bytes: limits.memory_limit_bytes,
+            held_nanos: limits.held_nanos,
+            scavenged_bytes: limits.scavenged_bytes,
         };
         self.events.send(&Event::CycleEnd(&record));
         if self.config.trace_level > 0 {
@@ -229,8 +237,25 @@ impl Inner {
         stats.gc_cpu_nanos = history.gc_cpu_nanos.load(Relaxed);
         stats.enable_gc = pacer.gc_percent.is_some();
         stats.debug_gc = self.config.verify || self.config.clobber != 0;
-        stats.heap_limit = self.space.limit_bytes() as u64;
+        self.limit_stats(stats);
         stats.mutators = self.world.attached() as u64;
+    }
+
+    fn limit_stats(&self, stats: &mut MemStats) {
+        let limits = &self.space.limits;
+        stats.heap_limit = limits.heap_bytes() as u64;
+        stats.memory_limit = limits.memory_bytes() as u64;
+        stats.external_bytes = limits.external_bytes() as u64;
+        stats.limit_errors = limits.refused();
+        stats.scavenged_bytes = limits.scavenged_bytes();
+        stats.scavenge_cpu_nanos = self.limiting.scavenge_nanos.load(Relaxed);
+        let held = self.limiting.held();
+        stats.limiter_held_cycles = held.cycles;
+        stats.limiter_held_nanos = held.nanos;
+        stats.limiter_last_cycle = held.last_cycle;
+        stats.limiter_fill_nanos = held.fill_nanos;
+        (stats.pressure_calls, stats.pressure_panicked) = self.pressure.counts();
+        stats.mapped_bytes = stats.sys - stats.heap_released;
     }
 }
 
