@@ -324,15 +324,32 @@ impl Inner {
         if self.space.limits.memory_bytes() == usize::MAX
             || callback::is_inside()
             || self.above_memory_limit() == 0
-            || self.limiting.limiter.lock().limiting()
         {
             return;
         }
-        self.space.finish_sweep();
-        match self.above_memory_limit() {
-            0 => 0,
-            bytes => self.space.decommit_free(bytes),
-        };
+        self.within_limiter(|| {
+            self.space.finish_sweep();
+            let above = self.above_memory_limit();
+            if above != 0 {
+                self.space.decommit_free(above);
+            }
+        });
+    }
+
+    /// Does the collector's work on a mutator's time, unless it has had its share. The
+    /// time is the collector's.
+    fn within_limiter(&self, work: impl FnOnce()) {
+        let begin = os::now_nanos();
+        {
+            let mut limiter = self.limiting.limiter.lock();
+            limiter.update(begin);
+            if limiter.limiting() {
+                return;
+            }
+        }
+        work();
+        let nanos = os::now_nanos().saturating_sub(begin);
+        self.limiting.limiter.lock().add_assist(nanos);
     }
 
     /// Bytes above the memory limit.
@@ -360,11 +377,10 @@ impl Inner {
         if self.space.limits.memory_bytes() != usize::MAX && self.space.limits.take_grown() {
             let above = self.above_memory_limit();
             // Pages that were not in memory were taken while others are in memory and free.
-            if above != 0
-                && self.space.free_dirty_bytes() != 0
-                && !self.limiting.limiter.lock().limiting()
-            {
-                self.space.decommit_free(above);
+            if above != 0 && self.space.free_dirty_bytes() != 0 {
+                self.within_limiter(|| {
+                    self.space.decommit_free(above);
+                });
             }
         }
         self.look_for_full_limit();
