@@ -25,8 +25,14 @@ pub(crate) struct Mapped {
     pub(crate) page_bytes: usize,
     /// Those of them in no span.
     pub(crate) free_bytes: usize,
-    /// Bytes of tables and records.
+    /// Bytes of tables and records; of the bitmaps the part of those pages.
     pub(crate) record_bytes: usize,
+}
+
+/// Bytes of both bitmaps for so many pages. Clean pages' are not in memory, but for
+/// what they share a page of the system with.
+pub(crate) fn bitmap_bytes(pages: usize) -> usize {
+    2 * pages * BITMAP_WORDS_PER_PAGE * size_of::<u64>()
 }
 
 impl Space {
@@ -34,10 +40,14 @@ impl Space {
     pub(crate) fn mapped(&self) -> Mapped {
         let tables = self.table_bytes();
         let records = self.meta().total_bytes() as usize + self.specials.records.committed_bytes();
-        self.with_pages(|pages, _| Mapped {
-            page_bytes: (pages.grown_pages() - pages.scavenged_pages()) << PAGE_SHIFT,
-            free_bytes: pages.dirty_pages() << PAGE_SHIFT,
-            record_bytes: tables.pages + tables.bitmaps + tables.spans + records,
+        self.with_pages(|pages, _| {
+            let clean = pages.scavenged_pages();
+            let bitmaps = tables.bitmaps.saturating_sub(bitmap_bytes(clean));
+            Mapped {
+                page_bytes: (pages.grown_pages() - clean) << PAGE_SHIFT,
+                free_bytes: pages.dirty_pages() << PAGE_SHIFT,
+                record_bytes: tables.pages + bitmaps + tables.spans + records,
+            }
         })
     }
 

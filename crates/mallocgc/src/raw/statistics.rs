@@ -4,10 +4,12 @@
 //! run, so beside running mutators the fields are from slightly different
 //! moments; of a heap at rest they are exact.
 
+use crate::base::PAGE_SIZE;
 use crate::base::size_class::{SIZE_CLASSES, SizeClass};
 use crate::base::sync::{AtomicU64, Lock, Ordering, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::heap::meta::MetaStat;
+use crate::heap::release::bitmap_bytes;
 use crate::observe::{
     CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing, SpanStatistics,
 };
@@ -255,7 +257,8 @@ impl Inner {
         stats.limiter_last_cycle = held.last_cycle;
         stats.limiter_fill_nanos = held.fill_nanos;
         (stats.pressure_calls, stats.pressure_panicked) = self.pressure.counts();
-        stats.mapped_bytes = stats.sys - stats.heap_released;
+        let clean = bitmap_bytes(stats.heap_released as usize / PAGE_SIZE) as u64;
+        stats.mapped_bytes = stats.sys - stats.heap_released - clean.min(stats.gc_sys);
     }
 }
 
