@@ -613,7 +613,9 @@ impl Space {
             let cells = info.size.cells() as u32;
             (pages, Shape { cell_bytes: info.size.cell_size(), cells })
         };
-        let (id, run) = self.take_pages(pages, bytes)?;
+        // What an error names: an object's bytes, or those of a span for small ones.
+        let asked = if large { bytes } else { pages << PAGE_SHIFT };
+        let (id, run) = self.take_pages(pages, asked)?;
         let span = self.span(id);
         span.describe(self.page_address(run.first), pages, class, shape);
         span.set_swept(self.sweep_generation());

@@ -523,8 +523,11 @@ impl Mutator {
     #[cold]
     #[inline(never)]
     fn retry<R>(&self, flags: AllocFlags, attempt: impl Fn() -> Option<R>) -> Option<R> {
-        if !self.failure.get().may_succeed_later() {
-            return None;
+        match self.failure.get() {
+            // Whatever a collection frees: this alone is more than the limit.
+            AllocError::LimitReached { bytes, limit_bytes } if bytes > limit_bytes => return None,
+            error if !error.may_succeed_later() => return None,
+            _ => {}
         }
         let inner = self.inner();
         inner.space.finish_sweep();

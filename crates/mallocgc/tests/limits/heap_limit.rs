@@ -80,6 +80,29 @@ fn a_limit_of_nothing_refuses_everything_but_nothing() {
 }
 
 #[test]
+fn what_is_larger_than_the_limit_is_refused_without_a_collection() {
+    let heap = limited(MIB);
+    let m = heap.attach().unwrap();
+    kept(&m, 1000, NONE).unwrap();
+    for bytes in [MIB + 1, 8 * MIB] {
+        for flags in [NONE, SAFEPOINT] {
+            let refused = block(&m, bytes, flags).unwrap_err();
+            let AllocError::LimitReached { bytes: named, limit_bytes } = refused else {
+                panic!("{refused:?}");
+            };
+            assert!(named >= bytes && named - bytes < 8192 && limit_bytes == MIB, "{refused:?}");
+        }
+    }
+    m.poll();
+    assert_eq!(heap.stats().num_gc, 0);
+    let small = limited(4096);
+    let m = small.attach().unwrap();
+    let refused = AllocError::LimitReached { bytes: 8192, limit_bytes: 4096 };
+    assert_eq!(block(&m, 16, SAFEPOINT), Err(refused), "the bytes of a span");
+    assert_eq!(small.stats().num_gc, 0);
+}
+
+#[test]
 fn a_limit_of_everything_is_none() {
     let heap = limited(usize::MAX);
     let m = heap.attach().unwrap();
