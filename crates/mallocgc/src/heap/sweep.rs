@@ -234,7 +234,7 @@ impl Space {
             }
             if run != 0 {
                 // When the system refuses, the pages stay: nothing is lost.
-                let _ = self.decommit_range(start + (at - run) * page, run * page);
+                let _ = self.decommit_holes(start + (at - run) * page, run * page);
                 run = 0;
             }
         }

@@ -4,15 +4,18 @@
 //! run, so beside running mutators the fields are from slightly different
 //! moments; of a heap at rest they are exact.
 
+use crate::base::PAGE_SIZE;
 use crate::base::size_class::{SIZE_CLASSES, SizeClass};
 use crate::base::sync::{AtomicU64, Lock, Ordering, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::heap::meta::MetaStat;
+use crate::heap::release::bitmap_bytes;
 use crate::observe::{
     CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing, SpanStatistics,
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
+use crate::raw::limits::CycleLimits;
 use Ordering::{Acquire, Relaxed};
 
 /// What happened to the heap so far.
@@ -50,6 +53,10 @@ impl History {
     /// Bytes that survived the last cycle.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live_bytes.load(Relaxed)
+    }
+
+    pub(crate) fn set_live_bytes(&self, bytes: u64) {
+        self.live_bytes.store(bytes, Relaxed);
     }
 
     /// Processor time of the last cycle's marking.
@@ -95,10 +102,9 @@ impl Beside {
 
 impl Inner {
     /// Takes note of a cycle and prints its line.
-    pub(crate) fn record_cycle(&self, report: &CycleReport, forced: bool) {
+    pub(crate) fn record_cycle(&self, report: &CycleReport, limits: &CycleLimits, forced: bool) {
         let history = &self.history;
         history.gc_cpu_nanos.fetch_add(report.mark_cpu_nanos, Relaxed);
-        history.live_bytes.store(report.live_bytes, Relaxed);
         history.last_mark_nanos.store(report.mark_cpu_nanos, Relaxed);
         history.stopped.record(report.pause_nanos);
         history.time_to_stop.record(report.stop_nanos);
@@ -134,6 +140,10 @@ impl Inner {
             finalizers_queued: report.decided.finalizers_queued,
             cleanups_queued: report.decided.cleanups_queued,
             weak_cleared: report.decided.weak_cleared,
+            external_bytes: limits.external_bytes,
+            memory_limit_bytes: limits.memory_limit_bytes,
+            held_nanos: limits.held_nanos,
+            scavenged_bytes: limits.scavenged_bytes,
         };
         self.events.send(&Event::CycleEnd(&record));
         if self.config.trace_level > 0 {
@@ -263,8 +273,26 @@ impl Inner {
         stats.gc_cpu_nanos = history.gc_cpu_nanos.load(Relaxed);
         stats.enable_gc = pacer.gc_percent.is_some();
         stats.debug_gc = self.config.verify || self.config.clobber != 0;
-        stats.heap_limit = self.space.limit_bytes() as u64;
+        self.limit_stats(stats);
         stats.mutators = self.world.attached() as u64;
+    }
+
+    fn limit_stats(&self, stats: &mut MemStats) {
+        let limits = &self.space.limits;
+        stats.heap_limit = limits.heap_bytes() as u64;
+        stats.memory_limit = limits.memory_bytes() as u64;
+        stats.external_bytes = limits.external_bytes() as u64;
+        stats.limit_errors = limits.refused();
+        stats.scavenged_bytes = limits.scavenged_bytes();
+        stats.scavenge_cpu_nanos = self.limiting.scavenge_nanos.load(Relaxed);
+        let held = self.limiting.held();
+        stats.limiter_held_cycles = held.cycles;
+        stats.limiter_held_nanos = held.nanos;
+        stats.limiter_last_cycle = held.last_cycle;
+        stats.limiter_fill_nanos = held.fill_nanos;
+        (stats.pressure_calls, stats.pressure_panicked) = self.pressure.counts();
+        let clean = bitmap_bytes(stats.heap_released as usize / PAGE_SIZE) as u64;
+        stats.mapped_bytes = stats.sys - stats.heap_released - clean.min(stats.gc_sys);
     }
 }
 
