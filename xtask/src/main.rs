@@ -1,6 +1,7 @@
 //! Generators and checks of the workspace: `cargo xtask <command>`.
 
 mod fast_path;
+mod install;
 mod size_classes;
 mod tidy;
 
@@ -26,6 +27,15 @@ enum Command {
     },
     /// Checks the project's own rules: layers, headers, allocation, unsafe.
     Tidy,
+    /// Builds the C interface and puts header, libraries and mallocgc.pc under a prefix.
+    Install {
+        /// Where to: DIR/include, DIR/lib.
+        #[arg(long, value_name = "DIR")]
+        prefix: PathBuf,
+        /// Cargo's profile to build with.
+        #[arg(long, default_value = "release")]
+        profile: String,
+    },
     /// Counts the instructions of an allocation under callgrind; fails above 25.
     FastPath,
 }
@@ -36,6 +46,7 @@ fn main() -> ExitCode {
         Command::SizeClasses { check: false } => write_size_classes(&root),
         Command::SizeClasses { check: true } => check_size_classes(&root),
         Command::Tidy => check_tidy(&root),
+        Command::Install { prefix, profile } => install::run(&root, &prefix, &profile),
         Command::FastPath => fast_path::run(&root),
     };
     match result {

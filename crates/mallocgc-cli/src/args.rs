@@ -3,6 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use mallocgc_bench::{Case, Run, Runtime, Scale};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Go's garbage-collected heap as a library: its command.
@@ -17,6 +18,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Measure the heap against its peers
     Bench(Bench),
+    /// Run a program that was linked against libgc on this heap
+    Exec(Exec),
     /// One run on our heap, as peers' programs are called
     #[command(hide = true)]
     BenchRun(BenchRun),
@@ -208,6 +211,49 @@ fn conflict(message: &str) -> clap::Error {
     command.build();
     let bench = command.find_subcommand_mut("bench").expect("it is declared above");
     bench.error(ErrorKind::ArgumentConflict, message)
+}
+
+/// How to run a program.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Exec {
+    /// Print a line for each collection
+    #[arg(long)]
+    pub(crate) trace: bool,
+
+    /// Write a heap profile for `go tool pprof` when the program ends
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
+
+    /// Write what the heap did to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
+
+    /// Bytes that the heap does not exceed; with K, M or G for powers of 1024
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) limit: Option<u64>,
+
+    /// The program and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PROGRAM"
+    )]
+    pub(crate) program: Vec<OsString>,
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (number, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected bytes, such as 64M")?;
+    match number.checked_mul(1 << shift) {
+        Some(bytes) if bytes != 0 => Ok(bytes),
+        _ => Err("a limit is at least a byte, and fits 64 bits".to_owned()),
+    }
 }
 
 #[derive(clap::Args, Debug)]

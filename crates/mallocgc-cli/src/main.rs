@@ -6,11 +6,14 @@
 //! (`table`). Runs on our own heap are this very command under the hidden subcommand `bench-run`,
 //! which takes what every peer program takes and prints the same line.
 //!
-//! Exit codes: 0 all runs succeeded and agreed; 1 a run failed or check values differ; 2 bad arguments; 128
+//! `mallocgc exec` runs a program that was linked against libgc on our heap (`exec`), and ends as it ended.
+//!
+//! Exit codes of `bench`: 0 all runs succeeded and agreed; 1 a run failed or check values differ; 2 bad arguments; 128
 //! and the number of the signal that ended it: 130 for SIGINT, 143 for SIGTERM.
 
 mod args;
 mod child;
+mod exec;
 mod input;
 mod peers;
 mod row;
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
             };
             suite::run(&plan)
         }
+        args::Command::Exec(exec) => exec::run(&exec),
         args::Command::BenchRun(one) => run_one(one.into_run()),
     }
 }

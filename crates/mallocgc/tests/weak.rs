@@ -453,3 +453,29 @@ fn a_weak_intern_table_empties() {
     assert!(table.iter().flatten().all(Weak::is_cleared));
     assert_eq!(heap.special_counts().weak_cleared, 640);
 }
+
+/// The statistics show what became of finalizers, cleanups and weak handles.
+#[test]
+fn statistics_count_what_became_due() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let (dies, stays) = (make(&m, 48), make(&m, 48));
+    m.push_root(stays);
+    let _handles = [weak(&m, dies), weak(&m, stays)];
+    m.set_finalizer(dies, |_, _| panic!("a panic is counted")).expect("a finalizer");
+    m.add_cleanup(dies.as_ptr(), |_| {}).expect("a cleanup");
+    gc(&m);
+    let stats = heap.stats();
+    assert_eq!((stats.finalizers_queued, stats.finalizers_executed), (1, 0));
+    assert_eq!((stats.weak_handles, stats.weak_cleared), (1, 1));
+    assert_eq!(m.run_finalizers(10), 1);
+    gc(&m);
+    assert_eq!(m.run_cleanups(10), 1);
+    let stats = heap.stats();
+    assert_eq!((stats.finalizers_executed, stats.finalizers_panicked), (1, 1));
+    assert_eq!(
+        (stats.cleanups_queued, stats.cleanups_executed, stats.cleanups_panicked),
+        (1, 1, 0)
+    );
+    stats.check().expect("the sums hold");
+}

@@ -12,6 +12,7 @@
 //! Not here: when a cycle is due (`pacer`), who asks for one (`raw`).
 
 use crate::base::sync::{AtomicU64, Ordering::Relaxed};
+use crate::collect::ephemeron;
 use crate::collect::finalize;
 use crate::collect::mark::{Marked, Marker};
 use crate::collect::pacer::{Pace, PacerSettings};
@@ -121,6 +122,8 @@ pub struct CycleReport {
     pub roots: u64,
     /// The mark stack overflowed this often.
     pub overflows: u64,
+    /// Ephemerons whose keys were found dead.
+    pub ephemerons_cleared: u64,
     /// What became of finalizers, cleanups and weak handles.
     pub decided: Decided,
 }
@@ -131,6 +134,7 @@ pub struct Collector {
     work: SharedWork,
     workers: Workers,
     cycles: AtomicU64,
+    ephemerons_cleared: AtomicU64,
 }
 
 impl Collector {
@@ -144,12 +148,18 @@ impl Collector {
             work: SharedWork::new(heap_bytes)?,
             workers: Workers::default(),
             cycles: AtomicU64::new(0),
+            ephemerons_cleared: AtomicU64::new(0),
         })
     }
 
     /// Cycles completed.
     pub fn cycles(&self) -> u64 {
         self.cycles.load(Relaxed)
+    }
+
+    /// Ephemerons ever cleared because their keys died.
+    pub fn ephemerons_cleared(&self) -> u64 {
+        self.ephemerons_cleared.load(Relaxed)
     }
 
     /// Runs one cycle. The caller holds the cycle lock; `own` is the calling
@@ -203,6 +213,7 @@ impl Collector {
             marking.run::<true>(extensions, &mut report)
         };
         self.work.finish();
+        self.ephemerons_cleared.fetch_add(report.ephemerons_cleared, Relaxed);
         report.live_bytes = marked.bytes;
         report.live_objects = marked.objects;
         report.workers = helpers as u64 + 1;
@@ -269,6 +280,14 @@ impl Drop for NoUnwinding {
     }
 }
 
+/// What was made grey before a drain: marked objects only, or unmarked ones with
+/// finalizers as well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pushed {
+    Marked,
+    Finalizable,
+}
+
 /// The mark phase.
 struct Marking<'c> {
     collector: &'c Collector,
@@ -299,21 +318,15 @@ impl<'c> Marking<'c> {
         let rooted = os::now_nanos();
         report.roots_nanos = rooted - begin;
         let mut total = self.drain(&mut marker);
-        while work.take_overflow() {
-            report.overflows += 1;
-            marker.rescan();
-        }
+        total += self.settle(&mut marker, Pushed::Marked, report);
         if finalize::push_finalizable(self.space, &mut marker) {
             work.resume(self.helpers + 1);
-            let more = self.drain(&mut marker);
-            total.objects += more.objects;
-            total.bytes += more.bytes;
-            while work.take_overflow() {
-                report.overflows += 1;
-                marker.rescan();
-                finalize::scan_finalizable(self.space, &mut marker);
-            }
+            total += self.drain(&mut marker);
+            total += self.settle(&mut marker, Pushed::Finalizable, report);
         }
+        // Before objects with finalizers are marked for one more cycle: as weak
+        // handles, ephemerons do not see them come back.
+        report.ephemerons_cleared = ephemeron::clear(&work.pending);
         let marked = os::now_nanos();
         report.mark_nanos = marked - rooted;
         let _inside = callback::enter();
@@ -333,6 +346,35 @@ impl<'c> Marking<'c> {
         let mut sink = Sink(marker);
         self.stopped.visit_roots(self.roots, &mut sink);
         finalize::visit_roots(self.space, sink.0);
+    }
+
+    /// After a drain: marks what the mark stack had no room for, and what
+    /// ephemerons lead to, until there is neither.
+    fn settle<const SHARED: bool>(
+        &self,
+        marker: &mut Marker<'c, SHARED>,
+        pushed: Pushed,
+        report: &mut CycleReport,
+    ) -> Marked {
+        let work = &self.collector.work;
+        let mut total = Marked::default();
+        loop {
+            while work.take_overflow() {
+                report.overflows += 1;
+                marker.rescan();
+                if pushed == Pushed::Finalizable {
+                    finalize::scan_finalizable(self.space, marker);
+                }
+            }
+            if !ephemeron::revisit(self.space, marker, &work.pending) {
+                return total;
+            }
+            // What the first values lead to may be much, the rest is a chain.
+            work.resume(self.helpers + 1);
+            total += self.drain(marker);
+            let _inside = callback::enter();
+            ephemeron::watch(self.space, marker, &work.pending);
+        }
     }
 
     /// Marks everything reachable from what is grey, on all workers.

@@ -19,9 +19,11 @@
 
 use crate::base::sync::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
+use crate::collect::ephemeron::WatchedKeys;
 use crate::collect::kernel::{self, Kernel, Level};
 use crate::collect::mark_word::MarkWord;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
+use crate::heap::ephemeron::{EphemeronWords, Key};
 use crate::heap::layouts::LayoutRecord;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
@@ -53,6 +55,13 @@ pub(crate) struct Marked {
     pub(crate) bytes: u64,
 }
 
+impl core::ops::AddAssign for Marked {
+    fn add_assign(&mut self, more: Marked) {
+        self.objects += more.objects;
+        self.bytes += more.bytes;
+    }
+}
+
 /// One worker of the mark phase. `SHARED` says whether there are others.
 #[derive(Debug)]
 pub(crate) struct Marker<'s, const SHARED: bool> {
@@ -66,6 +75,8 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     pub(crate) marked: Marked,
     /// Words of roots, for the trace.
     pub(crate) visited_roots: u64,
+    /// Keys whose marks ephemerons wait for (`ephemeron::watch`).
+    pub(crate) watched: Option<WatchedKeys>,
     space: &'s Space,
     shared: &'s SharedWork,
 }
@@ -103,6 +114,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             stack: Stack::new(shared),
             marked: Marked::default(),
             visited_roots: 0,
+            watched: None,
             space,
             shared,
         }
@@ -127,7 +139,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         // SAFETY: the page is committed, so the table has its entry (`Space`,
         // invariant 1). Relaxed: nothing is published while marking.
         let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
-        const PLAIN: u32 = PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED;
+        const PLAIN: u32 =
+            PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED | PageInfo::WATCHED;
         if info.0 & PLAIN != PageInfo::PRESENT {
             self.lower(*hot);
             self.visit_rare(offset, info);
@@ -172,8 +185,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if SHARED { word.claim_shared(bit) } else { word.claim_alone(bit) }
     }
 
-    /// A pointer into a large object, into joined cells, or into no object at
-    /// all.
+    /// A pointer into a large object, into joined cells, into a watched span, or
+    /// into no object at all.
     #[cold]
     fn visit_rare(&mut self, offset: usize, info: PageInfo) {
         if info == PageInfo::NONE {
@@ -181,9 +194,17 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             // into this heap any more. `verify` reports such slots.
             return;
         }
+        if info.has(PageInfo::WATCHED) {
+            return self.visit_watched(offset, info);
+        }
         if info.is_joined() {
             return self.visit_joined(offset, info);
         }
+        self.visit_large(offset, info);
+    }
+
+    /// A pointer into a large object.
+    fn visit_large(&mut self, offset: usize, info: PageInfo) {
         let Some(id) = self.space.span_of_page(PageId((offset >> PAGE_SHIFT) as u32)) else {
             return;
         };
@@ -196,6 +217,55 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         self.marked.bytes += span.cell_bytes() as u64;
         if !info.has(PageInfo::NO_SCAN) {
             self.push_large(span);
+        }
+    }
+
+    /// A pointer into a span with keys that ephemerons wait for: those of the
+    /// object it leads to are grey then, too.
+    fn visit_watched(&mut self, offset: usize, info: PageInfo) {
+        let Some(found) = self.space.find_cell(Address::new(self.base + offset)) else { return };
+        let span = self.space.span(found.span);
+        if Self::is_marked(self.space, span, found.index) {
+            return;
+        }
+        if info.has(PageInfo::LARGE) {
+            self.visit_large(offset, info);
+        } else if info.is_joined() {
+            self.visit_joined(offset, info);
+        } else {
+            self.mark_only(span, found.index);
+            if !info.has(PageInfo::NO_SCAN) {
+                self.push_unmarked(span, found.index);
+            }
+        }
+        let bytes = found.object.offset_from(found.cell) + found.bytes;
+        while let Some(ephemeron) =
+            self.watched.as_mut().and_then(|keys| keys.take(found.cell, bytes))
+        {
+            self.push_again(ephemeron);
+        }
+    }
+
+    /// Makes an ephemeron grey that was scanned before.
+    pub(crate) fn push_again(&mut self, ephemeron: Address) {
+        let page = self.space.page_of(ephemeron).expect("ephemerons are in the heap");
+        let class = self.space.page_info(page).class();
+        self.stack.push(Grey::new(ephemeron.as_usize(), class.index()));
+    }
+
+    /// An ephemeron: its value counts if its key is marked; else it waits.
+    fn scan_ephemeron(&mut self, address: usize) {
+        // SAFETY: the caller's cell is of a class of ephemerons, and allocated.
+        let ephemeron = unsafe { EphemeronWords::at(Address::new(address)) };
+        let key = ephemeron.key();
+        if key == Address::NULL {
+            return;
+        }
+        match self.space.key_state(key) {
+            Key::Alive => self.visit(ephemeron.value().as_usize()),
+            Key::Unmarked(_) | Key::Nowhere => {
+                self.shared.pending.push(&ephemeron.link, address);
+            }
         }
     }
 
@@ -247,7 +317,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     }
 
     /// Scans until nothing is grey here.
-    fn drain_own(&mut self) {
+    pub(crate) fn drain_own(&mut self) {
         match self.level {
             Level::Plain => self.drain_with::<kernel::Plain>(),
             // SAFETY: `Level::best` has asked the processor.
@@ -397,6 +467,9 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
         if info.scan == Scan::Mixed {
             return self.scan_mixed(object, bytes);
+        }
+        if info.scan == Scan::Ephemeron {
+            return self.scan_ephemeron(object);
         }
         // SAFETY: a class with references of its own has a layout, whose
         // record lives as long as the heap.

@@ -1,10 +1,12 @@
 //! Who is alive: the cycle and its phases.
 
 pub mod pacer;
+pub(crate) mod pending;
 pub(crate) mod work;
 pub(crate) mod kernel;
 pub(crate) mod mark_word;
 pub(crate) mod mark;
+pub(crate) mod ephemeron;
 pub(crate) mod finalize;
 pub mod verify;
 pub mod cycle;

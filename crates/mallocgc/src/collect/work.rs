@@ -14,6 +14,7 @@
 
 use crate::base::sync::model::{AtomicUsize, Lock, Signal};
 use crate::base::sync::{Ordering, Rank};
+use crate::collect::pending::Pending;
 use crate::os::{OsError, Reservation};
 use Ordering::Relaxed;
 use core::ptr::NonNull;
@@ -84,6 +85,8 @@ pub(crate) struct SharedWork {
     /// As `Pool::idle`, read without the lock: whether offering is worth it.
     hungry: AtomicUsize,
     overflowed: AtomicUsize,
+    /// Ephemerons scanned while their keys were not marked.
+    pub(crate) pending: Pending,
     memory: Reservation,
 }
 
@@ -111,6 +114,7 @@ impl SharedWork {
             changed: Signal::new(),
             hungry: AtomicUsize::new(0),
             overflowed: AtomicUsize::new(0),
+            pending: Pending::new(),
             memory,
         })
     }

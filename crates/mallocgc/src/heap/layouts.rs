@@ -99,6 +99,7 @@ impl LayoutRecord {
         };
         let scan = match (self.encoding, mask) {
             (Encoding::Trace { .. }, _) => Scan::Trace,
+            (Encoding::Ephemeron, _) => Scan::Ephemeron,
             (Encoding::Conservative, _) => Scan::Conservative,
             (_, Some(_)) => Scan::Mask,
             (_, None) => Scan::Encoded,

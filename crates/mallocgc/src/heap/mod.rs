@@ -22,4 +22,5 @@ pub mod sweep;
 pub mod cache;
 pub mod large;
 pub mod object;
+pub(crate) mod ephemeron;
 pub mod special;

@@ -774,6 +774,24 @@ impl Space {
         }
     }
 
+    /// Says in the page table whether marking a cell of a span must be told to
+    /// ephemerons. The world is stopped and the caller marks alone.
+    pub(crate) fn set_watched(&self, span: &Span, watched: bool) {
+        let first = self.page_of(span.base()).expect("a span lies in the heap").index();
+        let flag = if watched { PageInfo::WATCHED } else { 0 };
+        for page in first..first + span.pages() {
+            // SAFETY: the page is committed (invariant 1).
+            let place = unsafe { self.page_info.add(page).as_ref() };
+            // Relaxed: nobody else reads or writes it meanwhile.
+            let entry = place.load(Relaxed);
+            if entry & PageInfo::WATCHED == flag {
+                // Pages of a span are written together.
+                return;
+            }
+            place.store(entry & !PageInfo::WATCHED | flag, Relaxed);
+        }
+    }
+
     /// Gives a span's pages back. The caller owns the span, which holds no
     /// object and no special.
     pub(crate) fn free_span(&self, id: SpanId) {

@@ -265,6 +265,9 @@ impl PageInfo {
     pub(crate) const MIXED: u32 = 1 << 27;
     /// Cells may be joined to objects of a larger class (`join`).
     pub(crate) const JOINED: u32 = 1 << 28;
+    /// Some cell is the key of an ephemeron that waits for it to be marked. Set
+    /// during a part of marking only (`collect::ephemeron`).
+    pub(crate) const WATCHED: u32 = 1 << 29;
 
     /// The span class, meaningless for [`PageInfo::NONE`].
     #[inline]

@@ -68,6 +68,8 @@ pub enum Scan {
     Encoded,
     /// A function of the layout.
     Trace,
+    /// A key and a value (`ephemeron`).
+    Ephemeron,
     /// Any word may be one.
     Conservative,
     /// The header word names the layout.

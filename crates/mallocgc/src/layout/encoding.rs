@@ -80,6 +80,9 @@ pub enum Encoding {
     },
     /// Any word may hold one, or a number that looks like one.
     Conservative,
+    /// The first word, which does not keep what it leads to alive, and the
+    /// second, which does while the first leads to something alive.
+    Ephemeron,
 }
 
 impl Encoding {
@@ -109,16 +112,17 @@ impl Encoding {
             Encoding::Mask { words, .. } => cell_words.min(words.into()),
             Encoding::LongMask { words } => cell_words.min(words as usize),
             Encoding::Program { words, tail_words: 0, .. } => cell_words.min(words),
+            Encoding::Ephemeron => cell_words.min(2),
             _ => cell_words,
         }
     }
 
     /// The references of a cell of at most 64 words as one mask. `None` for
-    /// larger cells, and where a mask cannot say it: trace functions and
-    /// conservative cells.
+    /// larger cells, and where a mask cannot say it: trace functions,
+    /// conservative cells and ephemerons.
     pub fn unrolled_mask(&self, bits: &[u64], cell_words: usize) -> Option<u64> {
         match self {
-            Encoding::Trace { .. } | Encoding::Conservative => None,
+            Encoding::Trace { .. } | Encoding::Conservative | Encoding::Ephemeron => None,
             _ if cell_words > 64 => None,
             _ => Some(
                 self.chunks(bits, 0, cell_words).fold(0, |all, (start, mask)| all | mask << start),
@@ -175,6 +179,7 @@ impl Encoding {
                 Source::Program(ProgramChunks::new(Code::new(stored, bytes as usize), from, to))
             }
             Encoding::Conservative => tiled(NOTHING, 0, Masks::Inline(u64::MAX), 64),
+            Encoding::Ephemeron => tiled(Masks::Inline(0b11), 2, NOTHING, 0),
         };
         Chunks { source, word: from, to }
     }
@@ -265,6 +270,7 @@ impl Encoding {
                 [6, function as *const () as u64, stride_bytes as u64, 0, 0]
             }
             Encoding::Conservative => [7, 0, 0, 0, 0],
+            Encoding::Ephemeron => [8, 0, 0, 0, 0],
         }
     }
 }
@@ -297,6 +303,7 @@ impl fmt::Debug for Encoding {
             Encoding::Trace { stride_bytes: 0, .. } => f.write_str("Trace"),
             Encoding::Trace { stride_bytes, .. } => write!(f, "Trace(every {stride_bytes} bytes)"),
             Encoding::Conservative => f.write_str("Conservative"),
+            Encoding::Ephemeron => f.write_str("Ephemeron"),
         }
     }
 }

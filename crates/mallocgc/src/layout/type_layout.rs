@@ -174,6 +174,11 @@ impl TypeLayout {
         TypeLayout { name: None, size_bytes, encoding: Encoding::Conservative, bits: Vec::new() }
     }
 
+    /// An ephemeron of `size_bytes` bytes, two words or more.
+    pub(crate) const fn ephemeron(size_bytes: usize) -> TypeLayout {
+        TypeLayout { name: None, size_bytes, encoding: Encoding::Ephemeron, bits: Vec::new() }
+    }
+
     /// The same layout under a name, for dumps, profiles and messages.
     #[must_use]
     pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> TypeLayout {
@@ -190,6 +195,7 @@ impl TypeLayout {
             Encoding::Repeat { head_words, .. } => head_words.into(),
             Encoding::LongRepeat { head_words, .. } => head_words as usize,
             Encoding::Program { words, .. } => words,
+            Encoding::Ephemeron => 2,
             Encoding::NoScan | Encoding::Trace { .. } | Encoding::Conservative => 0,
         };
         if bytes < words * WORD_SIZE {
@@ -222,7 +228,7 @@ impl TypeLayout {
             Encoding::Trace { stride_bytes, .. } if bytes.is_multiple_of(stride_bytes) => {
                 self.clone()
             }
-            Encoding::Trace { .. } => return Err(LayoutError::NotRepeatable),
+            Encoding::Trace { .. } | Encoding::Ephemeron => return Err(LayoutError::NotRepeatable),
             _ if !bytes.is_multiple_of(WORD_SIZE) => {
                 return Err(LayoutError::MisalignedSize { bytes });
             }
@@ -257,7 +263,7 @@ impl TypeLayout {
         let whole = |bytes: usize| self.size_bytes.is_multiple_of(bytes);
         match self.encoding {
             Encoding::NoScan | Encoding::Conservative => true,
-            Encoding::Mask { .. } | Encoding::LongMask { .. } => false,
+            Encoding::Mask { .. } | Encoding::LongMask { .. } | Encoding::Ephemeron => false,
             Encoding::Repeat { head_words, elem_words, .. } => {
                 head_words == 0 && whole(elem_words as usize * WORD_SIZE)
             }
@@ -336,6 +342,7 @@ impl TypeLayout {
         match self.encoding {
             Encoding::NoScan | Encoding::Trace { .. } => false,
             Encoding::Conservative => true,
+            Encoding::Ephemeron => word < 2,
             Encoding::Mask { words, mask } => word < words.into() && bit(mask, word),
             Encoding::LongMask { words } => word < words as usize && bits::get(&self.bits, word),
             Encoding::Repeat { head_words, head_mask, elem_words, elem_mask } => {

@@ -108,6 +108,11 @@ impl Cleanup {
         payload.is_some()
     }
 
+    /// Whether the cleanup is of this heap.
+    pub fn is_of(&self, heap: &Heap) -> bool {
+        self.heap == heap.inner().id
+    }
+
     /// Where the object lies.
     pub fn placement(&self) -> Placement {
         self.placement

@@ -254,6 +254,11 @@ impl Heap {
         &self.owner.inner
     }
 
+    /// Whether two handles are of the same heap.
+    pub fn is_same(&self, other: &Heap) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
     /// Makes the calling thread a mutator, until the mutator is dropped.
     ///
     /// # Errors
@@ -335,9 +340,11 @@ impl Heap {
         lock(&self.inner().statics).push((Address::from_ptr(start), bytes));
     }
 
-    /// Counts of finalizers, cleanups and weak handles.
+    /// Counts of finalizers, cleanups, weak handles and ephemerons.
     pub fn special_counts(&self) -> SpecialCounts {
-        self.inner().space.specials.counts()
+        let inner = self.inner();
+        let ephemerons_cleared = inner.collector.ephemerons_cleared();
+        SpecialCounts { ephemerons_cleared, ..inner.space.specials.counts() }
     }
 
     /// Runs a collection from a thread that is no mutator of this heap.

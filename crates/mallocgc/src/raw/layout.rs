@@ -2,6 +2,7 @@
 
 use crate::base::Address;
 use crate::base::sync::{Lock, Rank};
+use crate::heap::ephemeron::EPHEMERON_BYTES;
 use crate::heap::error::AllocError;
 use crate::heap::layouts::LayoutRecord;
 use crate::heap::meta::MetaStat;
@@ -9,6 +10,7 @@ use crate::heap::space::Space;
 use crate::layout::{LayoutError, LayoutId, TypeLayout};
 use crate::raw::heap::Inner;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// A layout registered with a heap; a copy costs nothing.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,8 @@ impl Layout {
 /// The layouts a heap knows.
 pub(crate) struct Layouts {
     by_fingerprint: Lock<HashMap<u64, Vec<LayoutId>>>,
+    /// That of ephemerons, once there are some.
+    ephemeron: OnceLock<Layout>,
 }
 
 impl Layouts {
@@ -70,7 +74,8 @@ impl Layouts {
         // Its record only keeps the number: mixed cells name their own layout.
         let mixed = space.register_layout(&TypeLayout::conservative(0))?;
         assert_eq!(mixed, crate::heap::layouts::MIXED_LAYOUT);
-        Ok(Layouts { by_fingerprint: Lock::new(Rank::Layouts, HashMap::new()) })
+        let by_fingerprint = Lock::new(Rank::Layouts, HashMap::new());
+        Ok(Layouts { by_fingerprint, ephemeron: OnceLock::new() })
     }
 
     /// The address of all objects of zero bytes.
@@ -80,6 +85,17 @@ impl Layouts {
             .alloc(16, 4096, MetaStat::Other)
             .map_err(|error| AllocError::from_meta(0, error))?;
         Ok(Address::from_ptr(place.as_ptr()))
+    }
+
+    /// The layout of ephemerons.
+    pub(crate) fn ephemeron(&self, inner: &Inner) -> Result<Layout, AllocError> {
+        if let Some(layout) = self.ephemeron.get() {
+            return Ok(*layout);
+        }
+        let none = AllocError::OutOfMemory { bytes: 0, cause: None };
+        let made = TypeLayout::ephemeron(EPHEMERON_BYTES).named("ephemeron");
+        let layout = self.register(inner, &made).map_err(|_| none)?;
+        Ok(*self.ephemeron.get_or_init(|| layout))
     }
 
     pub(crate) fn register(

@@ -20,6 +20,7 @@ pub mod finalizer;
 pub mod dynamic;
 pub mod cleanup;
 pub mod weak;
+pub mod ephemeron;
 
 pub use crate::collect::pacer::Pace;
 pub use crate::collect::verify::Fault;
@@ -30,6 +31,7 @@ pub use crate::world::roots::{RangeKind, RootVisitor};
 pub use cleanup::{Cleanup, CleanupError};
 pub use config::Config;
 pub use dynamic::{DynamicFinalizer, FinalizerArgument, TypeDescriptor, TypeKind};
+pub use ephemeron::{Ephemeron, EphemeronError};
 pub use external::External;
 pub use finalizer::{FinalizerError, FinalizerFn, Placement};
 pub use heap::{Force, GcError, Heap, HeapError, ObjectInfo};

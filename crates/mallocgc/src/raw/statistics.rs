@@ -223,6 +223,15 @@ impl Inner {
         stats.lookups = self.history.lookups.load(Relaxed);
         stats.profile_samples = self.profile.samples();
         stats.profile_overflows = beside.at_most(self.profile.overflows(), stats.profile_samples);
+        let specials = space.specials.counts();
+        stats.finalizers_queued = specials.finalizers.queued;
+        stats.finalizers_executed = specials.finalizers.executed;
+        stats.finalizers_panicked = specials.finalizers.panicked;
+        stats.cleanups_queued = specials.cleanups.queued;
+        stats.cleanups_executed = specials.cleanups.executed;
+        stats.cleanups_panicked = specials.cleanups.panicked;
+        stats.weak_handles = specials.weak_made - specials.weak_cleared;
+        stats.weak_cleared = specials.weak_cleared;
         self.memory_stats(&mut stats);
         self.cycle_stats(&mut stats);
         stats

@@ -130,6 +130,8 @@ pub struct SpecialCounts {
     pub weak_made: u64,
     /// Of those, the ones cleared since.
     pub weak_cleared: u64,
+    /// Ephemerons whose keys died.
+    pub ephemerons_cleared: u64,
     /// Finalizers, cleanups and weak handles put on blocks that tiny objects
     /// may share, and which therefore wait for the whole block.
     pub shared_blocks: u64,

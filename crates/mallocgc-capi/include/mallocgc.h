@@ -1,0 +1,1392 @@
+/* mallocgc.h: Go's garbage-collected heap as a library, for C and C++.
+ *
+ * Generated from the sources of crates/mallocgc-capi; do not edit.
+ *
+ * A heap is a value with memory, settings and statistics of its own. A thread attaches to it, gets a
+ * mutator, and allocates objects, which never move. Objects have no header: a layout says where their
+ * references are. Nothing is collected but at boundaries (mallocgc_poll, mallocgc_gc, mallocgc_blocking,
+ * mallocgc_run_finalizers and their kin, allocations with MALLOCGC_FLAGS_SAFEPOINT). What a thread still needs
+ * behind a boundary must be reachable from a root before it: the mutator's stack of roots, a mallocgc_root, a
+ * range, a callback, or a scanned stack. References may point anywhere into an object.
+ *
+ * Errors. Functions answer with a mallocgc_error, or with null or 0 and note it for mallocgc_last_error. Nothing
+ * has happened then, and the heap works on. A null handle is an error everywhere but where it is said to be
+ * allowed. Handles that were freed, or never made, cannot be told apart and must not be used.
+ *
+ * Threads. A mutator is used on the thread that attached it; most functions say so with WRONG_THREAD, those
+ * that allocate or write do not look. All else may be used on any thread.
+ *
+ * Ownership. What a function writes to a pointer to a pointer belongs to the program until it gives it to the
+ * function named there. Layouts belong to their heap. Functions and words that the program registers
+ * must stay until they are taken back and the heap has ended.
+ *
+ * Sizes are in bytes unless a name ends otherwise; a word is 8 bytes; times are in nanoseconds.
+ *
+ * Nothing unwinds from here into the program, and nothing may unwind from its functions into the library.
+ */
+
+
+#ifndef MALLOCGC_H
+#define MALLOCGC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The version of this header, as mallocgc_version gives the library's.
+ */
+#define MALLOCGC_VERSION 256
+
+/**
+ * What a function answers: 0, or why it did nothing.
+ */
+enum mallocgc_error
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Done.
+   */
+  MALLOCGC_ERROR_NONE = 0,
+  /**
+   * A pointer that must not be null is, or a number is out of range.
+   */
+  MALLOCGC_ERROR_BAD_ARGUMENT = 1,
+  /**
+   * The system or the heap's address range has no more memory. A collection
+   * may help.
+   */
+  MALLOCGC_ERROR_OUT_OF_MEMORY = 2,
+  /**
+   * The heap's limit would be exceeded. A collection may help.
+   */
+  MALLOCGC_ERROR_LIMIT_REACHED = 3,
+  /**
+   * No heap of these settings could hold the object, or the product of an
+   * array's size and length overflows.
+   */
+  MALLOCGC_ERROR_TOO_LARGE = 4,
+  /**
+   * A layout, site, weak handle or cleanup of another heap.
+   */
+  MALLOCGC_ERROR_WRONG_HEAP = 5,
+  /**
+   * Called inside a callback in which the heap must not be entered: a trace
+   * function, a root callback, a clear hook, a listener, the log.
+   */
+  MALLOCGC_ERROR_REENTRANT = 6,
+  /**
+   * The thread is a mutator of this heap already.
+   */
+  MALLOCGC_ERROR_ALREADY_ATTACHED = 7,
+  /**
+   * The address is in no object of this heap.
+   */
+  MALLOCGC_ERROR_NOT_ALLOCATED = 8,
+  /**
+   * The address is not an object's first byte.
+   */
+  MALLOCGC_ERROR_NOT_AT_BEGINNING = 9,
+  /**
+   * The object has a finalizer that was not set by this interface.
+   */
+  MALLOCGC_ERROR_ALREADY_SET = 10,
+  /**
+   * A thread did not come to a boundary in time; the log names it.
+   */
+  MALLOCGC_ERROR_STOP_TIMED_OUT = 11,
+  /**
+   * The layout says something impossible.
+   */
+  MALLOCGC_ERROR_BAD_LAYOUT = 12,
+  /**
+   * There is no number left for one more layout or trace function.
+   */
+  MALLOCGC_ERROR_NO_ROOM = 13,
+  /**
+   * The mutator is in mallocgc_blocking or runs finalizers or cleanups, which are
+   * given a mutator of their own.
+   */
+  MALLOCGC_ERROR_BUSY = 14,
+  /**
+   * The mutator belongs to another thread.
+   */
+  MALLOCGC_ERROR_WRONG_THREAD = 15,
+  /**
+   * The key of the ephemeron is gone.
+   */
+  MALLOCGC_ERROR_CLEARED = 16,
+  /**
+   * The cleanup's argument would keep its object alive for ever.
+   */
+  MALLOCGC_ERROR_KEEPS_ITSELF = 17,
+  /**
+   * The system has no thread to give.
+   */
+  MALLOCGC_ERROR_NO_THREAD = 18,
+  /**
+   * There is nothing of this number or address.
+   */
+  MALLOCGC_ERROR_NOT_FOUND = 19,
+  /**
+   * The program's write function failed.
+   */
+  MALLOCGC_ERROR_IO = 20,
+  /**
+   * An object with references cannot be left unzeroed.
+   */
+  MALLOCGC_ERROR_UNZEROED_REFERENCES = 21,
+  /**
+   * An array of a layout that does not repeat; mallocgc_layout_array makes one that does.
+   */
+  MALLOCGC_ERROR_NOT_REPEATING = 22,
+  /**
+   * An alignment that is no power of two or above 4096.
+   */
+  MALLOCGC_ERROR_BAD_ALIGNMENT = 23,
+  /**
+   * mallocgc_verify found a fault; the log says which.
+   */
+  MALLOCGC_ERROR_CORRUPT = 24,
+  /**
+   * Not on this processor.
+   */
+  MALLOCGC_ERROR_UNSUPPORTED = 25,
+  /**
+   * The library failed, which is a mistake in it; the message is on standard error.
+   */
+  MALLOCGC_ERROR_PANIC = 26,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_error mallocgc_error;
+#else
+typedef int32_t mallocgc_error;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What happened.
+ */
+enum mallocgc_event_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * An object was allocated.
+   */
+  MALLOCGC_EVENT_KIND_ALLOC = 0,
+  /**
+   * An object was found dead; told before its cell can be handed out again.
+   */
+  MALLOCGC_EVENT_KIND_FREE = 1,
+  /**
+   * A cycle began.
+   */
+  MALLOCGC_EVENT_KIND_CYCLE_BEGIN = 2,
+  /**
+   * A cycle that had begun was given up, because a mutator reached no boundary in time.
+   */
+  MALLOCGC_EVENT_KIND_CYCLE_PUT_OFF = 3,
+  /**
+   * A cycle ended.
+   */
+  MALLOCGC_EVENT_KIND_CYCLE_END = 4,
+  /**
+   * Of a kind that this header does not know.
+   */
+  MALLOCGC_EVENT_KIND_OTHER = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_event_kind mallocgc_event_kind;
+#else
+typedef uint32_t mallocgc_event_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How strongly a collection is asked for.
+ */
+enum mallocgc_force
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Only if the heap has reached its trigger.
+   */
+  MALLOCGC_FORCE_IF_NEEDED = 0,
+  /**
+   * Whatever the heap's size, also with automatic collection off.
+   */
+  MALLOCGC_FORCE_NOW = 1,
+  /**
+   * As NOW, and everything is swept on return.
+   */
+  MALLOCGC_FORCE_NOW_AND_SWEEP = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_force mallocgc_force;
+#else
+typedef uint32_t mallocgc_force;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How an object is allocated. Combine with |.
+ */
+enum mallocgc_flags
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Zeroed, and no collection.
+   */
+  MALLOCGC_FLAGS_NONE = 0,
+  /**
+   * The contents are unspecified. Objects without references only.
+   */
+  MALLOCGC_FLAGS_NO_ZERO = 1,
+  /**
+   * The allocation is a boundary: it may collect first, and when memory is short it does and
+   * tries again. Every reference the thread still needs must be in a root.
+   */
+  MALLOCGC_FLAGS_SAFEPOINT = 2,
+  /**
+   * The object does not share a block of 16 bytes with others, so that a finalizer, cleanup or
+   * weak handle on it depends on nothing else.
+   */
+  MALLOCGC_FLAGS_NO_TINY = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_flags mallocgc_flags;
+#else
+typedef uint32_t mallocgc_flags;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What the words of a range are.
+ */
+enum mallocgc_range_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * References or null.
+   */
+  MALLOCGC_RANGE_KIND_REFERENCES = 0,
+  /**
+   * Anything; words that name allocated objects keep them alive.
+   */
+  MALLOCGC_RANGE_KIND_AMBIGUOUS = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_range_kind mallocgc_range_kind;
+#else
+typedef uint32_t mallocgc_range_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Names a cleanup, to stop it. It keeps nothing alive.
+ */
+typedef struct mallocgc_cleanup mallocgc_cleanup;
+
+/**
+ * A heap: memory, the objects in it, its settings and statistics.
+ */
+typedef struct mallocgc_heap mallocgc_heap;
+
+/**
+ * Names a clear hook.
+ */
+typedef struct mallocgc_hook mallocgc_hook;
+
+/**
+ * Where the references of a type are, and its size. Belongs to its heap and is
+ * freed with it; equal layouts of equal size have one handle. Null stands for the layout of objects without
+ * references, in every heap.
+ */
+typedef struct mallocgc_layout mallocgc_layout;
+
+/**
+ * One thread's side of a heap.
+ */
+typedef struct mallocgc_mutator mallocgc_mutator;
+
+/**
+ * A root: keeps its object alive. Any thread may use it.
+ */
+typedef struct mallocgc_root mallocgc_root;
+
+/**
+ * A layout and a size, resolved for a place in the program that allocates the same
+ * again and again.
+ */
+typedef struct mallocgc_site mallocgc_site;
+
+/**
+ * Another stack, of a fiber or a coroutine.
+ */
+typedef struct mallocgc_stack mallocgc_stack;
+
+/**
+ * What a trace function reports references to, with mallocgc_trace. Valid
+ * during the call.
+ */
+typedef struct mallocgc_tracer mallocgc_tracer;
+
+/**
+ * Receives roots in a root callback. Valid during the call.
+ */
+typedef struct mallocgc_visitor mallocgc_visitor;
+
+/**
+ * A weak handle: names an object, or a place in it, without keeping it alive. It
+ * keeps the heap.
+ */
+typedef struct mallocgc_weak mallocgc_weak;
+
+/**
+ * Takes one line of a heap's log, `length` bytes without the newline, not ended by
+ * a zero. Called on any thread, perhaps on several at once; it must not enter a heap.
+ */
+typedef void (*mallocgc_log_fn)(void *data, const char *line, size_t length);
+
+/**
+ * Settings of a heap. Fill it with mallocgc_config_init and change fields.
+ */
+typedef struct {
+  /**
+   * Growth over live bytes, in percent, that starts a cycle; -1 turns automatic
+   * collection off. Default 100.
+   */
+  int64_t gc_percent;
+  /**
+   * Bytes below which no cycle starts at 100 percent. Default 4 MiB.
+   */
+  uint64_t min_heap_bytes;
+  /**
+   * Bytes in spans that allocation never exceeds. Default UINT64_MAX: none.
+   */
+  uint64_t heap_limit_bytes;
+  /**
+   * Bytes of address range; 0, the default, lets the heap choose.
+   */
+  uint64_t reserve_bytes;
+  /**
+   * How long a cycle waits for a thread that reaches no boundary, in
+   * nanoseconds. Default 1 s.
+   */
+  uint64_t stop_limit_nanos;
+  /**
+   * Mean bytes between samples of the heap profile; 0, the default, is none, 1
+   * every allocation.
+   */
+  uint64_t profile_rate;
+  /**
+   * Word by which the cells of dead objects are overwritten; 0, the default, for none.
+   */
+  uint64_t clobber;
+  /**
+   * Threads that mark, at most 256; 0, the default, lets the heap choose.
+   */
+  uint32_t workers;
+  /**
+   * Collect at every n-th boundary, for debugging; 0, the default, is never.
+   */
+  uint32_t collect_every;
+  /**
+   * 1 prints a line for each cycle, 2 statistics of the spans as well. Default 0.
+   */
+  uint32_t trace_level;
+  /**
+   * Whether the heap may start threads of its own: to sweep, to give memory back, to run
+   * finalizers and cleanups. 1 is the default. With 0 the program calls
+   * mallocgc_run_finalizers and mallocgc_run_cleanups.
+   */
+  uint32_t background;
+  /**
+   * Whether to ask the system for huge pages. Default 1.
+   */
+  uint32_t huge_pages;
+  /**
+   * Whether to check the whole heap after each phase of a cycle. Default 0.
+   */
+  uint32_t verify;
+  /**
+   * Where messages go; null, the default, is standard error.
+   */
+  mallocgc_log_fn log;
+  /**
+   * Passed to `log`.
+   */
+  void *log_data;
+} mallocgc_config;
+
+/**
+ * A function of the program without arguments but its word.
+ */
+typedef void (*mallocgc_hook_fn)(void *data);
+
+/**
+ * Reports every reference of the object at `object`, of which it may read
+ * `size` bytes, to `tracer`. See mallocgc_layout_trace.
+ */
+typedef void (*mallocgc_trace_fn)(void *object, size_t size, mallocgc_tracer *tracer);
+
+/**
+ * Visits roots with mallocgc_visit and its kin. Called at every cycle with the
+ * world stopped, perhaps on another thread; it must not enter a heap.
+ */
+typedef void (*mallocgc_roots_fn)(mallocgc_visitor *visitor, void *data);
+
+/**
+ * A finalizer: gets a mutator for the call, the object, and its word. It may
+ * allocate, collect, set finalizers, and make the object reachable again. It runs on a thread of the
+ * heap, or in mallocgc_run_finalizers.
+ */
+typedef void (*mallocgc_finalizer_fn)(mallocgc_mutator *mutator, void *object, void *data);
+
+/**
+ * A cleanup: gets a mutator for the call, the argument, and its word.
+ */
+typedef mallocgc_finalizer_fn mallocgc_cleanup_fn;
+
+/**
+ * Statistics of a heap. Fields are only ever added, at the end.
+ */
+typedef struct {
+  /**
+   * Bytes in objects, dead ones not swept yet included.
+   */
+  uint64_t heap_alloc_bytes;
+  /**
+   * Objects, dead ones not swept yet included.
+   */
+  uint64_t heap_objects;
+  /**
+   * Bytes in all objects ever allocated, and ever freed.
+   */
+  uint64_t total_alloc_bytes;
+  /**
+   * See total_alloc_bytes.
+   */
+  uint64_t total_freed_bytes;
+  /**
+   * Objects ever allocated, and ever freed.
+   */
+  uint64_t mallocs;
+  /**
+   * See mallocs.
+   */
+  uint64_t frees;
+  /**
+   * Bytes obtained from the system, for everything.
+   */
+  uint64_t sys_bytes;
+  /**
+   * Bytes of pages in spans.
+   */
+  uint64_t heap_inuse_bytes;
+  /**
+   * Bytes of pages in no span.
+   */
+  uint64_t heap_idle_bytes;
+  /**
+   * Those of heap_idle_bytes that take no memory.
+   */
+  uint64_t heap_released_bytes;
+  /**
+   * Bytes the last cycle found alive.
+   */
+  uint64_t live_bytes;
+  /**
+   * Heap bytes at which the next cycle begins; UINT64_MAX when there is none.
+   */
+  uint64_t trigger_bytes;
+  /**
+   * Hard limit; UINT64_MAX when there is none.
+   */
+  uint64_t heap_limit_bytes;
+  /**
+   * Cycles completed.
+   */
+  uint64_t cycles;
+  /**
+   * Those of cycles that somebody asked for.
+   */
+  uint64_t forced_cycles;
+  /**
+   * Nanoseconds the world stood, over all cycles, and at most.
+   */
+  uint64_t pause_total_nanos;
+  /**
+   * See pause_total_nanos.
+   */
+  uint64_t pause_max_nanos;
+  /**
+   * CPU nanoseconds the collector used, over all threads.
+   */
+  uint64_t gc_cpu_nanos;
+  /**
+   * Mutators attached.
+   */
+  uint64_t mutators;
+  /**
+   * Objects whose finalizers became due, and those of them whose finalizers have run.
+   */
+  uint64_t finalizers_due;
+  /**
+   * See finalizers_due.
+   */
+  uint64_t finalizers_run;
+  /**
+   * Cleanups that became due, and those of them that have run.
+   */
+  uint64_t cleanups_due;
+  /**
+   * See cleanups_due.
+   */
+  uint64_t cleanups_run;
+  /**
+   * Weak handles cleared because their object died.
+   */
+  uint64_t weak_cleared;
+  /**
+   * Ephemerons cleared because their key died.
+   */
+  uint64_t ephemerons_cleared;
+  /**
+   * Allocations that the profile sampled.
+   */
+  uint64_t profile_samples;
+} mallocgc_stats;
+
+/**
+ * Takes `length` bytes; 0 if they were written, anything else to give up.
+ */
+typedef int32_t (*mallocgc_output_fn)(void *data, const void *bytes, size_t length);
+
+/**
+ * What a cycle did.
+ */
+typedef struct {
+  /**
+   * Nanoseconds the mutators stood.
+   */
+  uint64_t stopped_nanos;
+  /**
+   * Those of stopped_nanos until the last had stopped.
+   */
+  uint64_t time_to_stop_nanos;
+  /**
+   * Nanoseconds of marking.
+   */
+  uint64_t mark_nanos;
+  /**
+   * CPU nanoseconds of all threads that marked.
+   */
+  uint64_t mark_cpu_nanos;
+  /**
+   * Bytes in objects before.
+   */
+  uint64_t heap_start_bytes;
+  /**
+   * Bytes in objects that are alive.
+   */
+  uint64_t live_bytes;
+  /**
+   * Objects that are alive.
+   */
+  uint64_t marked_objects;
+  /**
+   * Bytes at which the next cycle should end.
+   */
+  uint64_t next_goal_bytes;
+  /**
+   * Whether somebody asked for it: 1 or 0.
+   */
+  uint32_t forced;
+  /**
+   * Threads that marked.
+   */
+  uint32_t workers;
+} mallocgc_cycle;
+
+/**
+ * Something that happened in a heap. Valid during the call of the listener.
+ */
+typedef struct {
+  /**
+   * What; fields that are not said to be for it are 0.
+   */
+  mallocgc_event_kind kind;
+  /**
+   * ALLOC: the number of the layout.
+   */
+  uint32_t layout;
+  /**
+   * ALLOC, FREE: the object's first byte.
+   */
+  const void *address;
+  /**
+   * ALLOC, FREE: bytes from there to the end of its cell.
+   */
+  size_t bytes;
+  /**
+   * ALLOC: return addresses, innermost first.
+   */
+  const size_t *stack;
+  /**
+   * ALLOC: how many.
+   */
+  size_t stack_depth;
+  /**
+   * CYCLE_BEGIN, CYCLE_PUT_OFF, CYCLE_END: its number, from 1.
+   */
+  uint64_t cycle;
+  /**
+   * CYCLE_END: what it did.
+   */
+  mallocgc_cycle record;
+} mallocgc_event;
+
+/**
+ * Is told of events, on any thread, perhaps on several at once. It must not enter a heap.
+ */
+typedef void (*mallocgc_listener_fn)(void *data, const mallocgc_event *event);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The text of a code: one line of English, without a full stop, for ever. Any number may be
+ * asked about.
+ */
+const char *mallocgc_error_text(int32_t error);
+
+/**
+ * Why the last function of this thread that failed did so: for those that
+ * answer with a pointer or a number and not with a code. Functions that succeed leave it.
+ */
+mallocgc_error mallocgc_last_error(void);
+
+/**
+ * Reports a reference to the tracer. Null and addresses outside the heap are ignored; any
+ * address in an object will do.
+ */
+void mallocgc_trace(mallocgc_tracer *tracer, const void *reference);
+
+/**
+ * Fills `config` with the default settings.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT if it is null.
+ */
+mallocgc_error mallocgc_config_init(mallocgc_config *config);
+
+/**
+ * The interface's version: major in the upper 16 bits, then minor, then patch, 8
+ * bits each. Compare with MALLOCGC_VERSION.
+ */
+uint32_t mallocgc_version(void);
+
+/**
+ * Makes a heap with the settings of `config`, or the default ones if it is null,
+ * and writes its handle to `*heap`. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT for a null `heap` or a setting out of range, OUT_OF_MEMORY.
+ */
+mallocgc_error mallocgc_heap_new(const mallocgc_config *config, mallocgc_heap **heap);
+
+/**
+ * Gives a handle back; null is allowed. The heap ends, with all its objects, when
+ * its handles, mutators, roots and weak handles are gone; no finalizer
+ * runs because of that. Any thread.
+ */
+void mallocgc_heap_free(mallocgc_heap *heap);
+
+/**
+ * Runs a collection from a thread that is no mutator of this heap; `force` is a mallocgc_force.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, STOP_TIMED_OUT, REENTRANT.
+ */
+mallocgc_error mallocgc_heap_gc(const mallocgc_heap *heap, uint32_t force);
+
+/**
+ * Stops the world and checks every structure of the heap, from a thread that is no mutator of
+ * it. A fault is written to the log.
+ *
+ * @return mallocgc_error: CORRUPT if there is one; BAD_ARGUMENT, STOP_TIMED_OUT, REENTRANT.
+ */
+mallocgc_error mallocgc_heap_verify(const mallocgc_heap *heap);
+
+/**
+ * Sets the growth over live bytes that starts a cycle, in percent; -1 turns automatic collection
+ * off. The old setting goes to `*old` unless that is null. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_gc_percent(const mallocgc_heap *heap, int64_t percent, int64_t *old);
+
+/**
+ * Sets the bytes below which no cycle starts at 100 percent. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_min_heap_bytes(const mallocgc_heap *heap, uint64_t bytes);
+
+/**
+ * Sets the bytes in spans that allocation never exceeds, UINT64_MAX for none. A limit below
+ * what is in use makes allocation fail until enough has been freed. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_heap_limit_bytes(const mallocgc_heap *heap, uint64_t bytes);
+
+/**
+ * Sweeps what is unswept and gives every free page back to the system; returns the
+ * bytes given back, 0 for a null heap. Collect first to free what is dead. Any thread.
+ */
+size_t mallocgc_release_memory(const mallocgc_heap *heap);
+
+/**
+ * Lets `hook` run at the start of every cycle with the world stopped, before roots
+ * are read: the place to drop what pools keep. On any thread; it must not enter a heap.
+ * Its name, for mallocgc_clear_hook_remove, goes to `*name`.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_clear_hook_add(const mallocgc_heap *heap,
+                                       mallocgc_hook_fn hook,
+                                       void *data,
+                                       mallocgc_hook **name);
+
+/**
+ * Forgets a clear hook and frees its name.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT; WRONG_HEAP, and nothing is freed.
+ */
+mallocgc_error mallocgc_clear_hook_remove(const mallocgc_heap *heap, mallocgc_hook *name);
+
+/**
+ * The object that an address points at or into: its first byte goes to `*base`, its
+ * usable bytes to `*bytes`, each unless null. Any address may be asked about, on any thread.
+ *
+ * @return mallocgc_error: NOT_ALLOCATED if there is none; BAD_ARGUMENT for a null heap.
+ */
+mallocgc_error mallocgc_find_object(const mallocgc_heap *heap,
+                                    const void *address,
+                                    void **base,
+                                    size_t *bytes);
+
+/**
+ * Makes the calling thread a mutator of the heap and writes the handle to `*mutator`. It is
+ * used on this thread only, and keeps the heap.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, ALREADY_ATTACHED, OUT_OF_MEMORY, REENTRANT.
+ */
+mallocgc_error mallocgc_attach(const mallocgc_heap *heap, mallocgc_mutator **mutator);
+
+/**
+ * Detaches the thread and frees the handle; null is allowed. Not for a mutator that a
+ * finalizer, a cleanup or mallocgc_blocking was given or came from.
+ *
+ * @return mallocgc_error: WRONG_THREAD, BUSY; nothing has happened then.
+ */
+mallocgc_error mallocgc_detach(mallocgc_mutator *mutator);
+
+/**
+ * A handle to the mutator's heap goes to `*heap`, to be given back by mallocgc_heap_free.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_mutator_heap(const mallocgc_mutator *mutator, mallocgc_heap **heap);
+
+/**
+ * A boundary: runs a cycle that is due, and waits while others have stopped the world.
+ * Every reference the thread still needs must be in a root. Cheap enough for
+ * every turn of a loop.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_poll(const mallocgc_mutator *mutator);
+
+/**
+ * Runs a collection; a boundary. `force` is a mallocgc_force.
+ *
+ * @return mallocgc_error: STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_gc(const mallocgc_mutator *mutator, uint32_t force);
+
+/**
+ * Checks the heap as mallocgc_heap_verify does; a boundary.
+ *
+ * @return mallocgc_error: CORRUPT, STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_verify(const mallocgc_mutator *mutator);
+
+/**
+ * Calls `function`, which touches neither the heap nor its objects, while the thread counts as
+ * stopped: for system calls, waiting, long computations. A boundary.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY; the function was not called then.
+ */
+mallocgc_error mallocgc_blocking(const mallocgc_mutator *mutator,
+                                 mallocgc_hook_fn function,
+                                 void *data);
+
+/**
+ * Stores a reference into a word of an object or of a root range: with the write
+ * barrier. `value` is null, or leads into an object of this heap, or out of it. With a
+ * null mutator or slot nothing is stored, and the code is noted.
+ */
+void mallocgc_write(const mallocgc_mutator *mutator, void **slot, void *value);
+
+/**
+ * Must be called before the program itself writes a reference word: the first half
+ * of mallocgc_write, for who stores in another way. Between the call and the store there is no boundary.
+ */
+void mallocgc_pre_write(const mallocgc_mutator *mutator,
+                        void **slot);
+
+/**
+ * As mallocgc_pre_write, for `count` words side by side.
+ */
+void mallocgc_pre_write_range(const mallocgc_mutator *mutator, void **slots, size_t count);
+
+/**
+ * Copies `count` references from one place to another, which may overlap, with the
+ * write barrier.
+ */
+void mallocgc_write_range(const mallocgc_mutator *mutator,
+                          void **to,
+                          void *const *from,
+                          size_t count);
+
+/**
+ * Whether the calling thread may use this mutator now: it is its own, and not in use
+ * further up the stack. 1 or 0.
+ */
+int32_t mallocgc_is_usable(const mallocgc_mutator *mutator);
+
+/**
+ * Objects of `bytes` bytes without references, for mallocgc_new and mallocgc_new_array.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_layout_noscan(const mallocgc_heap *heap,
+                                      size_t bytes,
+                                      const mallocgc_layout **layout);
+
+/**
+ * Objects of `words` words (8 bytes each), any number, with references where the bits of
+ * `mask` are set: 64 words to an element, the first in the lowest bit.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, BAD_LAYOUT, NO_ROOM.
+ */
+mallocgc_error mallocgc_layout_mask(const mallocgc_heap *heap,
+                                    size_t words,
+                                    const uint64_t *mask,
+                                    const mallocgc_layout **layout);
+
+/**
+ * Objects of a head of `head_words` words, perhaps none, and then elements of
+ * `element_words` words up to the object's end; masks as for mallocgc_layout_mask. The size
+ * is that of the head and one element.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, BAD_LAYOUT, NO_ROOM.
+ */
+mallocgc_error mallocgc_layout_array(const mallocgc_heap *heap,
+                                     size_t head_words,
+                                     const uint64_t *head_mask,
+                                     size_t element_words,
+                                     const uint64_t *element_mask,
+                                     const mallocgc_layout **layout);
+
+/**
+ * Huge types, by a program of up to 65536 bytes: instructions, each a
+ * number `n << 2 | kind`, seven bits a byte, lowest first, the high bit set if more follow. Kind 0: n words without
+ * references. Kind 1: n references. Kind 2: n words, 1 to 64, told by (n + 7) / 8 bytes of mask that
+ * follow, lowest first. Kind 3: n times, or for n = 0 to the object's end, what follows: the words and the bytes of a
+ * body, as such numbers, and the body.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, BAD_LAYOUT, NO_ROOM.
+ */
+mallocgc_error mallocgc_layout_program(const mallocgc_heap *heap,
+                                       const uint8_t *program,
+                                       size_t bytes,
+                                       const mallocgc_layout **layout);
+
+/**
+ * Objects of `bytes` bytes whose references `trace` reports. It is called at every
+ * cycle, with the world stopped, on any thread, perhaps on several at once with
+ * different objects. It may be given an object of zeroes, and a cell longer than the object; it must not write, nor enter a
+ * heap. With a `stride` other than 0 it is called for each `stride` bytes of an object, as
+ * for an array's elements. A process can have 256 such functions.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, BAD_LAYOUT, NO_ROOM.
+ */
+mallocgc_error mallocgc_layout_trace(const mallocgc_heap *heap,
+                                     size_t bytes,
+                                     size_t stride,
+                                     mallocgc_trace_fn trace,
+                                     const mallocgc_layout **layout);
+
+/**
+ * Objects of `bytes` bytes any aligned word of which may be a reference.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, NO_ROOM.
+ */
+mallocgc_error mallocgc_layout_conservative(const mallocgc_heap *heap,
+                                            size_t bytes,
+                                            const mallocgc_layout **layout);
+
+/**
+ * The bytes of one object of a layout; 0 for null.
+ */
+size_t mallocgc_layout_bytes(const mallocgc_layout *layout);
+
+/**
+ * Allocates `bytes` bytes with references where `layout` says, null for none; `flags` are
+ * mallocgc_flags. The memory is zero. Zero bytes have one shared
+ * address. Objects without references of less than 16 bytes may share a block of 16; from 8 bytes on the
+ * alignment is at least 8.
+ *
+ * Null on failure, see mallocgc_last_error: OUT_OF_MEMORY, LIMIT_REACHED, TOO_LARGE, WRONG_HEAP, REENTRANT,
+ * UNZEROED_REFERENCES, BUSY, BAD_ARGUMENT. Nothing has been allocated then, and the heap works on.
+ */
+void *mallocgc_alloc(const mallocgc_mutator *mutator,
+                     const mallocgc_layout *layout,
+                     size_t bytes,
+                     uint32_t flags);
+
+/**
+ * As mallocgc_alloc, at an address that is a multiple of `align`, a power of two up to 4096.
+ *
+ * Null on failure; BAD_ALIGNMENT beside those of mallocgc_alloc.
+ */
+void *mallocgc_alloc_aligned(const mallocgc_mutator *mutator,
+                             const mallocgc_layout *layout,
+                             size_t bytes,
+                             size_t align,
+                             uint32_t flags);
+
+/**
+ * Allocates one zeroed object of the layout's size.
+ *
+ * Null on failure, as mallocgc_alloc.
+ */
+void *mallocgc_new(const mallocgc_mutator *mutator, const mallocgc_layout *layout);
+
+/**
+ * Allocates `count` zeroed objects of the layout's size side by side. For more than one the layout must
+ * be an array's.
+ *
+ * Null on failure; NOT_REPEATING beside those of mallocgc_alloc.
+ */
+void *mallocgc_new_array(const mallocgc_mutator *mutator,
+                         const mallocgc_layout *layout,
+                         size_t count);
+
+/**
+ * Resolves `layout` and `bytes`, 1 to 32768, for mallocgc_site_alloc with any mutator of the
+ * heap; free it with mallocgc_site_free.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, TOO_LARGE, WRONG_HEAP, OUT_OF_MEMORY, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_site_new(const mallocgc_mutator *mutator,
+                                 const mallocgc_layout *layout,
+                                 size_t bytes,
+                                 mallocgc_site **site);
+
+/**
+ * Allocates a zeroed object of a site: the shortest path.
+ *
+ * Null on failure, as mallocgc_alloc.
+ */
+void *mallocgc_site_alloc(const mallocgc_mutator *mutator, const mallocgc_site *site);
+
+/**
+ * Frees a site; null is allowed.
+ */
+void mallocgc_site_free(mallocgc_site *site);
+
+/**
+ * Makes `object` a root until the handle is freed. A root keeps its heap.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, OUT_OF_MEMORY.
+ */
+mallocgc_error mallocgc_root_new(const mallocgc_heap *heap, void *object, mallocgc_root **root);
+
+/**
+ * The object of a root; null for null.
+ */
+void *mallocgc_root_get(const mallocgc_root *root);
+
+/**
+ * Lets a root keep another object alive instead.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_root_set(mallocgc_root *root, void *object);
+
+/**
+ * Frees a root; null is allowed. Its object may be collected from the next cycle on.
+ */
+void mallocgc_root_free(mallocgc_root *root);
+
+/**
+ * Pushes `object` onto the mutator's stack of roots; its place there goes to `*index`
+ * unless that is null.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY; OUT_OF_MEMORY with 16 Mi roots.
+ */
+mallocgc_error mallocgc_push(const mallocgc_mutator *mutator, void *object, size_t *index);
+
+/**
+ * The number of roots on the mutator's stack; 0 for a mutator that cannot be used.
+ */
+size_t mallocgc_pushed(const mallocgc_mutator *mutator);
+
+/**
+ * The object at a place of the stack; null when there is no such place.
+ */
+void *mallocgc_at(const mallocgc_mutator *mutator, size_t index);
+
+/**
+ * Puts another object at a place of the stack.
+ *
+ * @return mallocgc_error: NOT_FOUND, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_put(const mallocgc_mutator *mutator, size_t index, void *object);
+
+/**
+ * Cuts the mutator's stack to `count` roots.
+ *
+ * @return mallocgc_error: NOT_FOUND when there are fewer, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_pop_to(const mallocgc_mutator *mutator, size_t count);
+
+/**
+ * Makes the `words` words from `start` on, aligned to words, roots until mallocgc_range_remove is
+ * given the number that goes to `*id`. `kind` is a mallocgc_range_kind. The range stays readable, and only mutators of
+ * this heap write it, between boundaries. What lies in it counts as a place that never dies.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_range_add(const mallocgc_heap *heap,
+                                  const void *start,
+                                  size_t words,
+                                  uint32_t kind,
+                                  uint64_t *id);
+
+/**
+ * Forgets a root range.
+ *
+ * @return mallocgc_error: NOT_FOUND, BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_range_remove(const mallocgc_heap *heap, uint64_t id);
+
+/**
+ * Declares that what lies in a range never dies, such as a program's data: finalizers, cleanups and
+ * weak handles on it are accepted and do nothing, or never clear. It is not scanned.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_static_range_add(const mallocgc_heap *heap,
+                                         const void *start,
+                                         size_t bytes);
+
+/**
+ * Visits one reference; null and addresses outside the heap are ignored.
+ */
+void mallocgc_visit(mallocgc_visitor *visitor, const void *reference);
+
+/**
+ * Visits a word that may be a reference.
+ */
+void mallocgc_visit_ambiguous(mallocgc_visitor *visitor, size_t word);
+
+/**
+ * Visits `words` words from `start` on, which is aligned to words; `kind` is a mallocgc_range_kind,
+ * any other number counting as AMBIGUOUS.
+ */
+void mallocgc_visit_range(mallocgc_visitor *visitor,
+                          const void *start,
+                          size_t words,
+                          uint32_t kind);
+
+/**
+ * Registers a callback that visits roots of the heap, until mallocgc_roots_remove is given the
+ * number that goes to `*id`.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_roots_add(const mallocgc_heap *heap,
+                                  mallocgc_roots_fn roots,
+                                  void *data,
+                                  uint64_t *id);
+
+/**
+ * Forgets a root callback.
+ *
+ * @return mallocgc_error: NOT_FOUND, BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_roots_remove(const mallocgc_heap *heap, uint64_t id);
+
+/**
+ * Sets the callback that visits this mutator's other roots; null removes it.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY, REENTRANT.
+ */
+mallocgc_error mallocgc_set_roots(const mallocgc_mutator *mutator,
+                                  mallocgc_roots_fn roots,
+                                  void *data);
+
+/**
+ * Lets every boundary of this mutator scan its thread's own stack and registers, up to
+ * `base`: the address of a variable of a function that calls all others that hold references. Any word
+ * there that names an allocated object keeps it alive. Null ends it. Call it before mallocgc_set_roots,
+ * whose callback it removes.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT for a base above which this call's stack does not lie,
+ * UNSUPPORTED, WRONG_THREAD, BUSY, REENTRANT.
+ */
+mallocgc_error mallocgc_scan_own_stack(const mallocgc_mutator *mutator,
+                                       const void *base);
+
+/**
+ * Adds a stack that grows down from `base`, behind its oldest word. It is scanned
+ * at every cycle from its top on, which mallocgc_stack_set_top tells; at first there is none.
+ * Any word there that names an allocated object keeps it alive.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_stack_add(const mallocgc_heap *heap,
+                                  const void *base,
+                                  mallocgc_stack **stack);
+
+/**
+ * Tells the address of a stack's newest word, when it is switched away from, its registers
+ * pushed; null when it is switched to, and is its thread's own stack, or ends. On the thread that
+ * switches, between boundaries.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, also for a top above the base.
+ */
+mallocgc_error mallocgc_stack_set_top(const mallocgc_stack *stack, const void *top);
+
+/**
+ * Forgets a stack and frees the handle; null is allowed.
+ */
+void mallocgc_stack_remove(mallocgc_stack *stack);
+
+/**
+ * Lets `finalizer` run once `object` is unreachable; `data` is the program's, and no
+ * reference. An object may have several. When it is found unreachable those of the
+ * least `priority` run, in the order in which they were set; the others when it is found
+ * unreachable again. While something else with a finalizer refers to it, none
+ * runs; objects that refer to themselves are never finalized.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, NOT_ALLOCATED, NOT_AT_BEGINNING, ALREADY_SET, OUT_OF_MEMORY, NO_THREAD, REENTRANT,
+ * WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_finalizer_set(const mallocgc_mutator *mutator,
+                                      void *object,
+                                      uint32_t priority,
+                                      mallocgc_finalizer_fn finalizer,
+                                      void *data);
+
+/**
+ * Takes all finalizers off an object; how many goes to `*count` unless that is null.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, NOT_ALLOCATED, NOT_AT_BEGINNING, REENTRANT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_finalizer_clear(const mallocgc_mutator *mutator,
+                                        void *object,
+                                        size_t *count);
+
+/**
+ * Runs up to `most` finalizers that are due, on this thread; how many goes to `*ran` unless that is
+ * null. Each is a boundary. Those of one object count as one.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_run_finalizers(const mallocgc_mutator *mutator, size_t most, size_t *ran);
+
+/**
+ * Runs up to `most` cleanups that are due, as mallocgc_run_finalizers.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_run_cleanups(const mallocgc_mutator *mutator, size_t most, size_t *ran);
+
+/**
+ * Waits until the heap's threads have run every finalizer and cleanup that is due, at most `nanos`
+ * nanoseconds. A boundary.
+ *
+ * @return mallocgc_error: STOP_TIMED_OUT if that passes first; BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_wait(const mallocgc_mutator *mutator, uint64_t nanos);
+
+/**
+ * How many objects' finalizers are due and have not run, and how many cleanups; each pointer may be null. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_due(const mallocgc_heap *heap,
+                            uint64_t *finalizers,
+                            uint64_t *cleanups);
+
+/**
+ * Lets `cleanup` run after the object that `object` points at or into is gone; any number can be
+ * added. It does not get the object. `argument` is null, or points into another object, which lives until the
+ * cleanup has run or is stopped. Its name goes to `*name`, to be freed by mallocgc_cleanup_free,
+ * unless that is null.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, NOT_ALLOCATED, KEEPS_ITSELF, OUT_OF_MEMORY, NO_THREAD, REENTRANT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_cleanup_add(const mallocgc_mutator *mutator,
+                                    void *object,
+                                    void *argument,
+                                    mallocgc_cleanup_fn cleanup,
+                                    void *data,
+                                    mallocgc_cleanup **name);
+
+/**
+ * Keeps a cleanup from running. Any thread.
+ *
+ * @return mallocgc_error: NOT_FOUND if it is due, has run or was stopped; BAD_ARGUMENT; WRONG_HEAP.
+ */
+mallocgc_error mallocgc_cleanup_stop(const mallocgc_heap *heap, const mallocgc_cleanup *name);
+
+/**
+ * Frees the name of a cleanup, which runs all the same; null is allowed.
+ */
+void mallocgc_cleanup_free(mallocgc_cleanup *name);
+
+/**
+ * Makes a weak handle to the object that `object` points at or into, to be freed by mallocgc_weak_free. It is
+ * cleared when the object is gone, and before that when its finalizer is due.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, NOT_ALLOCATED, OUT_OF_MEMORY, REENTRANT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_weak_new(const mallocgc_mutator *mutator,
+                                 void *object,
+                                 mallocgc_weak **weak);
+
+/**
+ * The object of a weak handle, with a mutator of its heap; null when it is gone. Put it into a
+ * root before the next boundary.
+ */
+void *mallocgc_weak_get(const mallocgc_mutator *mutator, const mallocgc_weak *weak);
+
+/**
+ * Whether two weak handles name the same place, also after its object's death: 1 or 0. Any thread.
+ */
+int32_t mallocgc_weak_equal(const mallocgc_weak *one, const mallocgc_weak *other);
+
+/**
+ * Frees a weak handle; null is allowed. Any thread.
+ */
+void mallocgc_weak_free(mallocgc_weak *weak);
+
+/**
+ * Makes an ephemeron, an object of the heap: as long as it and `key` live, so does `value`,
+ * which may be null. What only the value reaches does not keep the key. When the key is found dead, both are
+ * cleared. The ephemeron may be stored and rooted as any object.
+ *
+ * Null on failure, see mallocgc_last_error: BAD_ARGUMENT, NOT_ALLOCATED, OUT_OF_MEMORY, LIMIT_REACHED, REENTRANT, WRONG_THREAD, BUSY.
+ */
+void *mallocgc_ephemeron_new(const mallocgc_mutator *mutator,
+                             void *key,
+                             void *value);
+
+/**
+ * The key; null when it is gone, or when there is no ephemeron at the address. Put
+ * it into a root before the next boundary.
+ */
+void *mallocgc_ephemeron_key(const mallocgc_mutator *mutator, const void *ephemeron);
+
+/**
+ * The value; null when there is none, and as mallocgc_ephemeron_key.
+ */
+void *mallocgc_ephemeron_value(const mallocgc_mutator *mutator, const void *ephemeron);
+
+/**
+ * Exchanges the value, which may be null.
+ *
+ * @return mallocgc_error: NOT_FOUND if there is no ephemeron, CLEARED, NOT_ALLOCATED, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_ephemeron_set_value(const mallocgc_mutator *mutator,
+                                            void *ephemeron,
+                                            void *value);
+
+/**
+ * Takes key and value away, as if the key had died.
+ *
+ * @return mallocgc_error: NOT_FOUND if there is no ephemeron, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_ephemeron_clear(const mallocgc_mutator *mutator, void *ephemeron);
+
+/**
+ * Reads the statistics: `size` bytes of them to `*stats`, which is sizeof(mallocgc_stats) where the
+ * program was compiled; fields this library does not know are zero. Stops nobody, and is exact
+ * while the heap is at rest. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_read_stats(const mallocgc_heap *heap, mallocgc_stats *stats, size_t size);
+
+/**
+ * The pause in nanoseconds that the share `quantile`, 0 to 1, of all pauses does not exceed; at
+ * most an eighth too much. 0 before the first, and for arguments out of range. Any thread.
+ */
+uint64_t mallocgc_pause_quantile(const mallocgc_heap *heap, double quantile);
+
+/**
+ * Sets the mean bytes between samples of the heap profile: 0 for none, 1 for every allocation. The old
+ * rate goes to `*old` unless that is null. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_profile_rate(const mallocgc_heap *heap,
+                                         uint64_t bytes,
+                                         uint64_t *old);
+
+/**
+ * Writes the sampled heap profile, as of the last collections, in the format of `go tool pprof`. An object
+ * appears two collections after its allocation, or one with MALLOCGC_FORCE_NOW_AND_SWEEP. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, IO.
+ */
+mallocgc_error mallocgc_write_profile(const mallocgc_heap *heap,
+                                      mallocgc_output_fn write,
+                                      void *data);
+
+/**
+ * Sets who is told of every allocation, death and cycle; null ends it. While there is one every allocation is
+ * slow. To miss nothing, set it before threads attach. Any thread; one told of before may still be
+ * called on other threads when this returns.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_listener(const mallocgc_heap *heap,
+                                     mallocgc_listener_fn listener,
+                                     void *data);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* MALLOCGC_H */

@@ -1,0 +1,300 @@
+//! Finalizers with priorities, and cleanups.
+//!
+//! The library knows one finalizer an object. Here an object has a list of them, and the library's one
+//! runs those of the least number; if others are left it is set again, so that they come
+//! when the object is unreachable once more.
+//!
+//! Protection: the lists of a heap are behind a lock, under which the library's
+//! finalizer of the object is set or taken away: an object has one exactly if it has a list.
+
+use crate::error::{Outcome, guard, mallocgc_error, mallocgc_error as Code};
+use crate::handle::{Context, Data, checked, lock, mallocgc_heap, mallocgc_mutator, store};
+use mallocgc::raw::{Cleanup, Mutator, Placement};
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A finalizer: gets a mutator for the call, the object, and its word. It may
+/// allocate, collect, set finalizers, and make the object reachable again. It runs on a thread of the
+/// heap, or in mallocgc_run_finalizers.
+pub type mallocgc_finalizer_fn = Option<
+    unsafe extern "C" fn(mutator: *mut mallocgc_mutator, object: *mut c_void, data: *mut c_void),
+>;
+
+type FinalizerFn = unsafe extern "C" fn(*mut mallocgc_mutator, *mut c_void, *mut c_void);
+
+/// Finalizers by the address of their object.
+#[derive(Default)]
+pub(crate) struct Chains {
+    by_object: HashMap<usize, Vec<Finalizer>>,
+}
+
+#[derive(Clone, Copy)]
+struct Finalizer {
+    priority: u32,
+    function: FinalizerFn,
+    data: Data,
+}
+
+/// Lets `finalizer` run once `object` is unreachable; `data` is the program's, and no
+/// reference. An object may have several. When it is found unreachable those of the
+/// least `priority` run, in the order in which they were set; the others when it is found
+/// unreachable again. While something else with a finalizer refers to it, none
+/// runs; objects that refer to themselves are never finalized.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, NOT_ALLOCATED, NOT_AT_BEGINNING, ALREADY_SET, OUT_OF_MEMORY, NO_THREAD, REENTRANT,
+/// WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_finalizer_set(
+    mutator: *const mallocgc_mutator,
+    object: *mut c_void,
+    priority: u32,
+    finalizer: mallocgc_finalizer_fn,
+    data: *mut c_void,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { checked(mutator) }?;
+        let mutator = handle.get()?;
+        let function = finalizer.ok_or(Code::BadArgument)?;
+        let object = NonNull::new(object.cast::<u8>()).ok_or(Code::BadArgument)?;
+        let finalizer = Finalizer { priority, function, data: Data(data) };
+        let mut chains = lock(&handle.context.chains);
+        let address = object.as_ptr().addr();
+        if !chains.by_object.contains_key(&address)
+            && arm(mutator, &handle.context, object)? == Placement::Immortal
+        {
+            return Ok(());
+        }
+        chains.by_object.entry(address).or_default().push(finalizer);
+        Ok(())
+    })
+}
+
+/// Sets the library's finalizer of an object.
+fn arm(mutator: &Mutator, context: &Arc<Context>, object: NonNull<u8>) -> Outcome<Placement> {
+    let context = context.clone();
+    let run = move |mutator: &mut Mutator, object| run(mutator, &context, object);
+    Ok(mutator.set_finalizer(object, run)?)
+}
+
+/// Runs what is due of an object that was found unreachable.
+fn run(mutator: &mut Mutator, context: &Arc<Context>, object: NonNull<u8>) {
+    let due = {
+        let mut chains = lock(&context.chains);
+        let address = object.as_ptr().addr();
+        let Some(all) = chains.by_object.remove(&address) else { return };
+        let least = all.iter().map(|finalizer| finalizer.priority).min();
+        let (due, rest): (Vec<_>, Vec<_>) =
+            all.iter().copied().partition(|finalizer| Some(finalizer.priority) == least);
+        if rest.is_empty() {
+            due
+        } else if arm(mutator, context, object).is_ok() {
+            chains.by_object.insert(address, rest);
+            due
+        } else {
+            // No memory to wait for the next cycle: better now than never.
+            let mut all = all;
+            all.sort_by_key(|finalizer| finalizer.priority);
+            all
+        }
+    };
+    let handle = mallocgc_mutator::lent(mutator, context);
+    for finalizer in due {
+        // SAFETY: the program's function, with the word it gave; the object lives
+        // for the call.
+        unsafe {
+            (finalizer.function)(
+                std::ptr::from_ref(&handle).cast_mut(),
+                object.as_ptr().cast(),
+                finalizer.data.get(),
+            );
+        }
+    }
+}
+
+/// Takes all finalizers off an object; how many goes to `*count` unless that is null.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, NOT_ALLOCATED, NOT_AT_BEGINNING, REENTRANT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_finalizer_clear(
+    mutator: *const mallocgc_mutator,
+    object: *mut c_void,
+    count: *mut usize,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { checked(mutator) }?;
+        let mutator = handle.get()?;
+        let object = NonNull::new(object.cast::<u8>()).ok_or(Code::BadArgument)?;
+        let mut chains = lock(&handle.context.chains);
+        mutator.clear_finalizer(object)?;
+        let cleared = chains.by_object.remove(&object.as_ptr().addr());
+        if !count.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe { count.write(cleared.map_or(0, |all| all.len())) };
+        }
+        Ok(())
+    })
+}
+
+/// Runs up to `most` finalizers that are due, on this thread; how many goes to `*ran` unless that is
+/// null. Each is a boundary. Those of one object count as one.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_run_finalizers(
+    mutator: *const mallocgc_mutator,
+    most: usize,
+    ran: *mut usize,
+) -> mallocgc_error {
+    // SAFETY: passed on.
+    unsafe { run_queue(mutator, ran, |mutator| mutator.run_finalizers(most)) }
+}
+
+/// Runs up to `most` cleanups that are due, as mallocgc_run_finalizers.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_run_cleanups(
+    mutator: *const mallocgc_mutator,
+    most: usize,
+    ran: *mut usize,
+) -> mallocgc_error {
+    // SAFETY: passed on.
+    unsafe { run_queue(mutator, ran, |mutator| mutator.run_cleanups(most)) }
+}
+
+/// # Safety
+///
+/// The pointers are null or right.
+unsafe fn run_queue(
+    mutator: *const mallocgc_mutator,
+    ran: *mut usize,
+    run: impl FnOnce(&mut Mutator) -> usize,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let count = unsafe { checked(mutator) }?.exclusive(run)?;
+        if !ran.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe { ran.write(count) };
+        }
+        Ok(())
+    })
+}
+
+/// Waits until the heap's threads have run every finalizer and cleanup that is due, at most `nanos`
+/// nanoseconds. A boundary.
+///
+/// @return mallocgc_error: STOP_TIMED_OUT if that passes first; BAD_ARGUMENT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_wait(
+    mutator: *const mallocgc_mutator,
+    nanos: u64,
+) -> mallocgc_error {
+    guard(|| {
+        let limit = Duration::from_nanos(nanos);
+        // SAFETY: the caller's promise.
+        let idle = unsafe { checked(mutator) }?
+            .exclusive(|mutator| mutator.wait_finalizers(limit) && mutator.wait_cleanups(limit))?;
+        idle.then_some(()).ok_or(Code::StopTimedOut)
+    })
+}
+
+/// How many objects' finalizers are due and have not run, and how many cleanups; each pointer may be null. Any thread.
+///
+/// @return mallocgc_error: BAD_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_due(
+    heap: *const mallocgc_heap,
+    finalizers: *mut u64,
+    cleanups: *mut u64,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let counts = unsafe { checked(heap) }?.heap.special_counts();
+        // SAFETY: the caller's promise.
+        unsafe {
+            if !finalizers.is_null() {
+                finalizers.write(counts.finalizers.pending);
+            }
+            if !cleanups.is_null() {
+                cleanups.write(counts.cleanups.pending);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A cleanup: gets a mutator for the call, the argument, and its word.
+pub type mallocgc_cleanup_fn = mallocgc_finalizer_fn;
+
+/// Names a cleanup, to stop it. It keeps nothing alive.
+pub struct mallocgc_cleanup {
+    cleanup: Cleanup,
+}
+
+/// Lets `cleanup` run after the object that `object` points at or into is gone; any number can be
+/// added. It does not get the object. `argument` is null, or points into another object, which lives until the
+/// cleanup has run or is stopped. Its name goes to `*name`, to be freed by mallocgc_cleanup_free,
+/// unless that is null.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, NOT_ALLOCATED, KEEPS_ITSELF, OUT_OF_MEMORY, NO_THREAD, REENTRANT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_cleanup_add(
+    mutator: *const mallocgc_mutator,
+    object: *mut c_void,
+    argument: *mut c_void,
+    cleanup: mallocgc_cleanup_fn,
+    data: *mut c_void,
+    name: *mut *mut mallocgc_cleanup,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { checked(mutator) }?;
+        let function = cleanup.ok_or(Code::BadArgument)?;
+        let (context, data) = (handle.context.clone(), Data(data));
+        let run = move |mutator: &mut Mutator, argument: *mut u8| {
+            let lent = mallocgc_mutator::lent(mutator, &context);
+            // SAFETY: the program's function, with the word it gave.
+            unsafe { function(std::ptr::from_ref(&lent).cast_mut(), argument.cast(), data.get()) };
+        };
+        let mutator = handle.get()?;
+        let cleanup = mutator.add_cleanup_with(object.cast(), argument.cast(), run)?;
+        if !name.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe { store(name, Box::into_raw(Box::new(mallocgc_cleanup { cleanup }))) }?;
+        }
+        Ok(())
+    })
+}
+
+/// Keeps a cleanup from running. Any thread.
+///
+/// @return mallocgc_error: NOT_FOUND if it is due, has run or was stopped; BAD_ARGUMENT; WRONG_HEAP.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_cleanup_stop(
+    heap: *const mallocgc_heap,
+    name: *const mallocgc_cleanup,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let (heap, name) = unsafe { (checked(heap)?, checked(name)?) };
+        if !name.cleanup.is_of(&heap.heap) {
+            return Err(Code::WrongHeap);
+        }
+        name.cleanup.stop(&heap.heap).then_some(()).ok_or(Code::NotFound)
+    })
+}
+
+/// Frees the name of a cleanup, which runs all the same; null is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_cleanup_free(name: *mut mallocgc_cleanup) {
+    if !name.is_null() {
+        // SAFETY: made by `mallocgc_cleanup_add`, and given back once.
+        drop(unsafe { Box::from_raw(name) });
+    }
+}

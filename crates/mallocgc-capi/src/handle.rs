@@ -1,0 +1,197 @@
+//! What the handles of C point to, and how arguments are checked.
+
+use crate::error::{Outcome, mallocgc_error as Code};
+use crate::finalizer::Chains;
+use crate::layout::LayoutHandles;
+use crate::root::Stacks;
+use mallocgc::raw::{Heap, Mutator, RootVisitor};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A heap: memory, the objects in it, its settings and statistics.
+pub struct mallocgc_heap {
+    pub(crate) heap: Heap,
+    pub(crate) context: Arc<Context>,
+}
+
+/// What this interface keeps of a heap beside it. It does not keep the heap, so
+/// that finalizers can hold it.
+#[derive(Default)]
+pub(crate) struct Context {
+    pub(crate) layouts: Mutex<LayoutHandles>,
+    pub(crate) chains: Mutex<Chains>,
+    pub(crate) stacks: Mutex<Stacks>,
+}
+
+/// One thread's side of a heap.
+pub struct mallocgc_mutator {
+    /// The mutator; null while it is in use further up the stack.
+    pub(crate) active: Cell<*mut Mutator>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) own: Arc<OwnStack>,
+    thread: usize,
+}
+
+/// The part of a mutator's own stack that is scanned.
+#[derive(Default)]
+pub(crate) struct OwnStack {
+    /// Behind its oldest word; 0 when it is not scanned.
+    pub(crate) base: AtomicUsize,
+    /// Its newest word at a boundary.
+    pub(crate) top: AtomicUsize,
+}
+
+thread_local! {
+    static HERE: u8 = const { 0 };
+    /// The innermost handle whose mutator is in use further up this stack.
+    static INNERMOST: Cell<*const mallocgc_mutator> = const { Cell::new(std::ptr::null()) };
+}
+
+/// A number that tells living threads apart.
+fn thread() -> usize {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+impl mallocgc_mutator {
+    /// A handle for a mutator that somebody lends.
+    ///
+    /// It must not be used after `mutator` ends.
+    pub(crate) fn lent(mutator: *mut Mutator, context: &Arc<Context>) -> mallocgc_mutator {
+        // SAFETY: `exclusive` keeps the handle while it is named there.
+        let outer = unsafe { INNERMOST.get().as_ref() };
+        let own = match outer {
+            // Its boundaries lie deeper in the same stack.
+            Some(outer) if Arc::ptr_eq(&outer.context, context) => outer.own.clone(),
+            _ => Arc::default(),
+        };
+        let active = Cell::new(mutator);
+        mallocgc_mutator { active, context: context.clone(), own, thread: thread() }
+    }
+
+    /// The mutator.
+    pub(crate) fn get(&self) -> Outcome<&Mutator> {
+        if self.thread != thread() {
+            return Err(Code::WrongThread);
+        }
+        // SAFETY: not null: it is alive, and nobody has it exclusively.
+        unsafe { self.active.get().as_ref() }.ok_or(Code::Busy)
+    }
+
+    /// Calls `body` with the mutator at a boundary: the stack is scanned if that
+    /// was asked for.
+    pub(crate) fn at_boundary<R>(&self, body: impl FnOnce(&Mutator) -> R) -> Outcome<R> {
+        let mutator = self.get()?;
+        Ok(self.with_stack(|| body(mutator)))
+    }
+
+    /// As [`at_boundary`](Self::at_boundary), with the mutator for the body alone.
+    pub(crate) fn exclusive<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> Outcome<R> {
+        self.get()?;
+        let mutator = self.active.replace(std::ptr::null_mut());
+        let outer = INNERMOST.replace(self);
+        let _back = Back { handle: self, mutator, outer };
+        // SAFETY: `active` is null meanwhile, so this is the only reference.
+        let mutator = unsafe { &mut *mutator };
+        Ok(self.with_stack(|| body(mutator)))
+    }
+
+    fn with_stack<R>(&self, body: impl FnOnce() -> R) -> R {
+        // Relaxed, here and below: read by a collector while this thread is stopped.
+        if self.own.base.load(Relaxed) == 0 {
+            return body();
+        }
+        crate::registers::with_registers(|top| {
+            let before = self.own.top.swap(top, Relaxed);
+            let result = body();
+            self.own.top.store(before, Relaxed);
+            result
+        })
+    }
+}
+
+/// Puts a mutator back, also when a panic passes.
+struct Back<'h> {
+    handle: &'h mallocgc_mutator,
+    mutator: *mut Mutator,
+    outer: *const mallocgc_mutator,
+}
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        INNERMOST.set(self.outer);
+        self.handle.active.set(self.mutator);
+    }
+}
+
+impl OwnStack {
+    /// Visits what lies between top and base.
+    pub(crate) fn visit(&self, visitor: &mut RootVisitor<'_>) {
+        visit_stack(visitor, self.top.load(Relaxed), self.base.load(Relaxed));
+    }
+}
+
+/// Visits the words from `top` up to `base`; none if either is 0.
+pub(crate) fn visit_stack(visitor: &mut RootVisitor<'_>, top: usize, base: usize) {
+    let align = size_of::<usize>();
+    let top = top.next_multiple_of(align);
+    if top == 0 || base <= top {
+        return;
+    }
+    let start = std::ptr::with_exposed_provenance::<usize>(top);
+    // SAFETY: who registered the stack promised that it is readable between the
+    // two, and its thread or fiber is stopped.
+    unsafe {
+        visitor.visit_range(start, (base - top) / align, mallocgc::raw::RangeKind::Ambiguous)
+    };
+}
+
+/// What a pointer of C points to.
+///
+/// # Safety
+///
+/// It is null or points to a living `T`.
+pub(crate) unsafe fn checked<'a, T>(pointer: *const T) -> Outcome<&'a T> {
+    // SAFETY: the caller's promise.
+    unsafe { pointer.as_ref() }.ok_or(Code::BadArgument)
+}
+
+/// Where a result goes.
+///
+/// # Safety
+///
+/// It is null or may be written.
+pub(crate) unsafe fn store<T>(place: *mut T, value: T) -> Outcome {
+    if place.is_null() {
+        return Err(Code::BadArgument);
+    }
+    // SAFETY: the caller's promise, and not null.
+    unsafe { place.write(value) };
+    Ok(())
+}
+
+/// A place for a result, asked for before there is one to lose.
+pub(crate) fn not_null<T>(place: *mut T) -> Outcome {
+    if place.is_null() { Err(Code::BadArgument) } else { Ok(()) }
+}
+
+/// A program's word, which goes where its function goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Data(pub(crate) *mut c_void);
+
+// SAFETY: the header says on which threads functions are called with it.
+unsafe impl Send for Data {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Data {}
+
+impl Data {
+    /// The word. (A method, so that closures capture all of this.)
+    pub(crate) fn get(self) -> *mut c_void {
+        self.0
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,215 @@
+//! Mutators: attached and detached, boundaries, the write barrier.
+
+use crate::error::{guard, guard_or, mallocgc_error, mallocgc_error as Code, note};
+use crate::handle::{Data, checked, mallocgc_heap, mallocgc_mutator, not_null, store};
+use crate::heap::{force, mallocgc_hook_fn};
+use mallocgc::raw::Mutator;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+/// Makes the calling thread a mutator of the heap and writes the handle to `*mutator`. It is
+/// used on this thread only, and keeps the heap.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, ALREADY_ATTACHED, OUT_OF_MEMORY, REENTRANT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_attach(
+    heap: *const mallocgc_heap,
+    mutator: *mut *mut mallocgc_mutator,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let heap = unsafe { checked(heap) }?;
+        not_null(mutator)?;
+        let attached = Box::new(heap.heap.attach()?);
+        let handle = mallocgc_mutator::lent(Box::into_raw(attached), &heap.context);
+        // SAFETY: the caller's promise.
+        unsafe { store(mutator, Box::into_raw(Box::new(handle))) }
+    })
+}
+
+/// Detaches the thread and frees the handle; null is allowed. Not for a mutator that a
+/// finalizer, a cleanup or mallocgc_blocking was given or came from.
+///
+/// @return mallocgc_error: WRONG_THREAD, BUSY; nothing has happened then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_detach(mutator: *mut mallocgc_mutator) -> mallocgc_error {
+    guard(|| {
+        if mutator.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise.
+        let owned: *mut Mutator = unsafe {
+            (*mutator).get()?;
+            (*mutator).active.get()
+        };
+        // SAFETY: both were made by `mallocgc_attach`, and are given back once.
+        unsafe {
+            drop(Box::from_raw(owned));
+            drop(Box::from_raw(mutator));
+        }
+        Ok(())
+    })
+}
+
+/// A handle to the mutator's heap goes to `*heap`, to be given back by mallocgc_heap_free.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_mutator_heap(
+    mutator: *const mallocgc_mutator,
+    heap: *mut *mut mallocgc_heap,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let mutator = unsafe { checked(mutator) }?;
+        not_null(heap)?;
+        let made = mallocgc_heap {
+            heap: mutator.get()?.heap().clone(),
+            context: Arc::clone(&mutator.context),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { store(heap, Box::into_raw(Box::new(made))) }
+    })
+}
+
+/// A boundary: runs a cycle that is due, and waits while others have stopped the world.
+/// Every reference the thread still needs must be in a root. Cheap enough for
+/// every turn of a loop.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_poll(mutator: *const mallocgc_mutator) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        unsafe { checked(mutator) }?.at_boundary(Mutator::poll)
+    })
+}
+
+/// Runs a collection; a boundary. `force` is a mallocgc_force.
+///
+/// @return mallocgc_error: STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_gc(
+    mutator: *const mallocgc_mutator,
+    force: u32,
+) -> mallocgc_error {
+    guard(|| {
+        let force = self::force(force)?;
+        // SAFETY: the caller's promise.
+        unsafe { checked(mutator) }?.at_boundary(|mutator| mutator.gc(force))??;
+        Ok(())
+    })
+}
+
+/// Checks the heap as mallocgc_heap_verify does; a boundary.
+///
+/// @return mallocgc_error: CORRUPT, STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_verify(mutator: *const mallocgc_mutator) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let fault = unsafe { checked(mutator) }?.at_boundary(Mutator::verify)??;
+        match fault {
+            None => Ok(()),
+            Some(fault) => {
+                eprintln!("mallocgc: {fault}");
+                Err(Code::Corrupt)
+            }
+        }
+    })
+}
+
+/// Calls `function`, which touches neither the heap nor its objects, while the thread counts as
+/// stopped: for system calls, waiting, long computations. A boundary.
+///
+/// @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY; the function was not called then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_blocking(
+    mutator: *const mallocgc_mutator,
+    function: mallocgc_hook_fn,
+    data: *mut c_void,
+) -> mallocgc_error {
+    guard(|| {
+        let function = function.ok_or(Code::BadArgument)?;
+        let data = Data(data);
+        // SAFETY: the caller's promise.
+        let mutator = unsafe { checked(mutator) }?;
+        // SAFETY: the program's function, with the word it gave.
+        mutator.exclusive(|mutator| mutator.blocking(|| unsafe { function(data.get()) }))
+    })
+}
+
+/// Stores a reference into a word of an object or of a root range: with the write
+/// barrier. `value` is null, or leads into an object of this heap, or out of it. With a
+/// null mutator or slot nothing is stored, and the code is noted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_write(
+    mutator: *const mallocgc_mutator,
+    slot: *mut *mut c_void,
+    value: *mut c_void,
+) {
+    // SAFETY: the caller's promise; nothing unwinds from here.
+    let active = unsafe { mutator.as_ref().and_then(|handle| handle.active.get().as_ref()) };
+    match active {
+        // SAFETY: the caller's promise.
+        Some(active) if !slot.is_null() => unsafe { active.write(slot.cast(), value.cast()) },
+        _ => {
+            note(Code::BadArgument);
+        }
+    }
+}
+
+/// Must be called before the program itself writes a reference word: the first half
+/// of mallocgc_write, for who stores in another way. Between the call and the store there is no boundary.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_pre_write(
+    mutator: *const mallocgc_mutator,
+    slot: *mut *mut c_void,
+) {
+    // SAFETY: passed on.
+    unsafe { mallocgc_pre_write_range(mutator, slot, 1) }
+}
+
+/// As mallocgc_pre_write, for `count` words side by side.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_pre_write_range(
+    mutator: *const mallocgc_mutator,
+    slots: *mut *mut c_void,
+    count: usize,
+) {
+    if mutator.is_null() || (slots.is_null() && count != 0) {
+        note(Code::BadArgument);
+    }
+    // Marking stops the world, so that no old value needs to be told. This is the
+    // place when it no longer does.
+}
+
+/// Copies `count` references from one place to another, which may overlap, with the
+/// write barrier.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_write_range(
+    mutator: *const mallocgc_mutator,
+    to: *mut *mut c_void,
+    from: *const *mut c_void,
+    count: usize,
+) {
+    if mutator.is_null() || ((to.is_null() || from.is_null()) && count != 0) {
+        note(Code::BadArgument);
+        return;
+    }
+    // SAFETY: passed on.
+    unsafe {
+        mallocgc_pre_write_range(mutator, to, count);
+        std::ptr::copy(from, to, count);
+    }
+}
+
+/// Whether the calling thread may use this mutator now: it is its own, and not in use
+/// further up the stack. 1 or 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_is_usable(mutator: *const mallocgc_mutator) -> i32 {
+    guard_or(0, || {
+        // SAFETY: the caller's promise.
+        Ok(i32::from(unsafe { checked(mutator) }?.get().is_ok()))
+    })
+}

@@ -1,0 +1,243 @@
+//! The interface as C programs see it: installed under a prefix, found by
+//! pkg-config, compiled, linked both ways, and run.
+//!
+//! Without gcc, g++ or pkg-config the tests say so and pass.
+
+use mallocgc_capi::alloc::mallocgc_flags as Flags;
+use mallocgc_capi::config::mallocgc_config;
+use mallocgc_capi::error::mallocgc_error as Code;
+use mallocgc_capi::heap::{MALLOCGC_VERSION, mallocgc_force as Force};
+use mallocgc_capi::observe::{
+    mallocgc_cycle, mallocgc_event, mallocgc_event_kind as Kind, mallocgc_stats,
+};
+use mallocgc_capi::root::mallocgc_range_kind as RangeKind;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::mem::offset_of;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
+
+fn crate_dir() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&directory).expect("a directory");
+    directory
+}
+
+fn has(command: &str) -> bool {
+    let found = Command::new(command).arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: {command} is not installed");
+    }
+    found
+}
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command.output().expect("it starts");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Installs once; the prefix.
+fn prefix() -> &'static Path {
+    static PREFIX: OnceLock<PathBuf> = OnceLock::new();
+    PREFIX.get_or_init(|| {
+        let prefix = scratch("prefix");
+        let mut install = Command::new(env!("CARGO"));
+        install.current_dir(crate_dir().parent().and_then(Path::parent).expect("the workspace"));
+        install.args(["run", "--quiet", "-p", "xtask", "--", "install", "--profile", "dev"]);
+        succeed(install.arg("--prefix").arg(&prefix));
+        prefix
+    })
+}
+
+fn pkg_config(arguments: &[&str]) -> Vec<String> {
+    let mut command = Command::new("pkg-config");
+    command.env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+    let output = succeed(command.args(arguments).arg("mallocgc"));
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Compiles a C program against the installed library, shared or static.
+fn compile(source: &Path, name: &str, linking: &str) -> PathBuf {
+    let program = scratch("programs").join(format!("{name}-{linking}"));
+    let mut command = Command::new("gcc");
+    command.args(["-std=c11", "-O1", "-g"]).args(WARNINGS).arg(source).arg("-o").arg(&program);
+    command.args(pkg_config(&["--cflags"]));
+    match linking {
+        "shared" => command.args(pkg_config(&["--libs"])),
+        _ => {
+            command.arg(prefix().join("lib/libmallocgc.a"));
+            let all = pkg_config(&["--libs", "--static"]);
+            command.args(all.iter().filter(|argument| *argument != "-lmallocgc"))
+        }
+    };
+    succeed(&mut command);
+    program
+}
+
+fn run(program: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LD_LIBRARY_PATH", prefix().join("lib"));
+    String::from_utf8(succeed(&mut command).stdout).expect("text")
+}
+
+/// A program for the compiler that says what Rust thinks of each structure and number.
+fn layout_assertions() -> String {
+    let mut text = String::from(
+        "#include <mallocgc.h>\n#ifdef __cplusplus\n#define CHECK static_assert\n#else\n#define CHECK _Static_assert\n#endif\n",
+    );
+    macro_rules! structure {
+        ($name:ident: $($field:ident)*) => {
+            let size = size_of::<$name>();
+            writeln!(text, "CHECK(sizeof({0}) == {size}, \"size of {0}\");", stringify!($name)).unwrap();
+            $({
+                let (offset, field) = (offset_of!($name, $field), stringify!($field));
+                writeln!(text, "CHECK(offsetof({0}, {field}) == {offset}, \"{field} of {0}\");", stringify!($name)).unwrap();
+            })*
+        };
+    }
+    structure!(mallocgc_config: gc_percent min_heap_bytes heap_limit_bytes reserve_bytes
+        stop_limit_nanos profile_rate clobber workers collect_every trace_level background
+        huge_pages verify log log_data);
+    structure!(mallocgc_stats: heap_alloc_bytes heap_objects total_alloc_bytes total_freed_bytes
+        mallocs frees sys_bytes heap_inuse_bytes heap_idle_bytes heap_released_bytes live_bytes
+        trigger_bytes heap_limit_bytes cycles forced_cycles pause_total_nanos pause_max_nanos
+        gc_cpu_nanos mutators finalizers_due finalizers_run cleanups_due cleanups_run weak_cleared
+        ephemerons_cleared profile_samples);
+    structure!(mallocgc_event: kind layout address bytes stack stack_depth cycle record);
+    structure!(mallocgc_cycle: stopped_nanos time_to_stop_nanos mark_nanos mark_cpu_nanos
+        heap_start_bytes live_bytes marked_objects next_goal_bytes forced workers);
+    let mut number = |name: &str, value: u64| {
+        writeln!(text, "CHECK({name} == {value}, \"{name}\");").unwrap();
+    };
+    number("MALLOCGC_VERSION", MALLOCGC_VERSION.into());
+    number("sizeof(mallocgc_error)", size_of::<Code>() as u64);
+    number("MALLOCGC_ERROR_NONE", Code::None as u64);
+    number("MALLOCGC_ERROR_BAD_ARGUMENT", Code::BadArgument as u64);
+    number("MALLOCGC_ERROR_PANIC", Code::Panic as u64);
+    number("MALLOCGC_FORCE_IF_NEEDED", Force::IfNeeded as u64);
+    number("MALLOCGC_FORCE_NOW", Force::Now as u64);
+    number("MALLOCGC_FORCE_NOW_AND_SWEEP", Force::NowAndSweep as u64);
+    number("MALLOCGC_FLAGS_NONE", Flags::None as u64);
+    number("MALLOCGC_FLAGS_NO_ZERO", Flags::NoZero as u64);
+    number("MALLOCGC_FLAGS_SAFEPOINT", Flags::Safepoint as u64);
+    number("MALLOCGC_FLAGS_NO_TINY", Flags::NoTiny as u64);
+    number("MALLOCGC_RANGE_KIND_REFERENCES", RangeKind::References as u64);
+    number("MALLOCGC_RANGE_KIND_AMBIGUOUS", RangeKind::Ambiguous as u64);
+    number("MALLOCGC_EVENT_KIND_ALLOC", Kind::Alloc as u64);
+    number("MALLOCGC_EVENT_KIND_OTHER", Kind::Other as u64);
+    text.push_str("int main(void) { return 0; }\n");
+    text
+}
+
+#[test]
+fn the_header_compiles_and_agrees_with_rust() {
+    if !has("gcc") || !has("g++") {
+        return;
+    }
+    let directory = scratch("layout");
+    let text = layout_assertions();
+    for (compiler, standard, file) in
+        [("gcc", "-std=c11", "check.c"), ("g++", "-std=c++17", "check.cpp")]
+    {
+        let source = directory.join(file);
+        std::fs::write(&source, &text).expect("written");
+        let mut command = Command::new(compiler);
+        command.args([standard, "-fsyntax-only"]).args(WARNINGS);
+        succeed(command.arg("-I").arg(crate_dir().join("include")).arg(&source));
+    }
+}
+
+/// Functions that the header declares.
+fn declared() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(crate_dir().join("include/mallocgc.h")).expect("a header");
+    let mut names = BTreeSet::new();
+    let mut comment = false;
+    for line in text.lines() {
+        comment |= line.trim_start().starts_with("/*");
+        let code = !comment && !line.starts_with("typedef");
+        comment &= !line.contains("*/");
+        if let Some(at) = line.find("mallocgc_").filter(|_| code)
+            && let Some(open) = line.find('(')
+            && line.starts_with(|first: char| first.is_ascii_lowercase())
+        {
+            let name = line[at..open].rsplit([' ', '*']).next().expect("a part");
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn the_library_exports_what_the_header_declares() {
+    if !has("nm") || !has("readelf") {
+        return;
+    }
+    let library = prefix().join("lib/libmallocgc.so");
+    let output = succeed(Command::new("nm").args(["-D", "--defined-only"]).arg(&library));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let exported: BTreeSet<String> =
+        text.lines().filter_map(|line| line.split_whitespace().nth(2)).map(str::to_owned).collect();
+    let declared = declared();
+    assert!(declared.len() > 80, "{declared:?}");
+    assert_eq!(exported, declared);
+    let output = succeed(Command::new("readelf").arg("-d").arg(&library));
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(text.contains("soname: [libmallocgc.so.0]"), "{text}");
+}
+
+#[test]
+fn every_function_does_what_the_header_says() {
+    if !has("gcc") || !has("pkg-config") {
+        return;
+    }
+    let source = crate_dir().join("tests/c/functions.c");
+    let text = std::fs::read_to_string(&source).expect("the program");
+    for name in declared() {
+        assert!(text.contains(&format!("{name}(")), "functions.c does not call {name}");
+    }
+    for linking in ["shared", "static"] {
+        assert_eq!(run(&compile(&source, "functions", linking), &[]), "ok\n", "{linking}");
+    }
+}
+
+#[test]
+fn an_interpreter_in_c_runs_on_the_heap() {
+    if !has("gcc") || !has("pkg-config") {
+        return;
+    }
+    let source = crate_dir().join("../../examples/c/lisp.c");
+    let program = compile(&source, "lisp", "shared");
+    let output = run(
+        &program,
+        &["(define (fib n) (if (< n 2) n (+ (fib (- n 1)) (fib (- n 2)))))
+        (print (fib 16))
+        (define (count n acc) (if (< n 1) acc (count (- n 1) (cons n acc))))
+        (define (sum l) (if (null? l) 0 (+ (car l) (sum (cdr l)))))
+        (print (sum (count 200 (quote ()))))
+        (print (count 3 (quote ())))"],
+    );
+    assert_eq!(output, "987\n20100\n(1 2 3)\n");
+    // The marks of what is glue are in the source; the issue asks for less than 60 lines.
+    let text = std::fs::read_to_string(&source).expect("the program");
+    let glue = text
+        .split("/* heap glue */")
+        .nth(1)
+        .and_then(|rest| rest.split("/* end of heap glue */").next());
+    let lines = glue.expect("marked").lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(lines < 60, "{lines} lines of heap glue");
+}
