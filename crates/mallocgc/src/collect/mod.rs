@@ -5,6 +5,7 @@ pub(crate) mod work;
 pub(crate) mod kernel;
 pub(crate) mod mark_word;
 pub(crate) mod mark;
+pub mod ambiguous;
 pub(crate) mod finalize;
 pub mod verify;
 pub mod cycle;

@@ -13,6 +13,7 @@ pub mod span_class;
 pub mod layouts;
 pub mod central;
 mod first_touch;
+pub mod ambiguous;
 pub(crate) mod sweep_gate;
 pub mod space;
 pub mod join;

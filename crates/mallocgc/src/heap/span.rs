@@ -265,6 +265,8 @@ impl PageInfo {
     pub(crate) const MIXED: u32 = 1 << 27;
     /// Cells may be joined to objects of a larger class (`join`).
     pub(crate) const JOINED: u32 = 1 << 28;
+    /// What points here may be no reference (`ambiguous`): the marker checks.
+    pub(crate) const AMBIGUOUS: u32 = 1 << 29;
 
     /// The span class, meaningless for [`PageInfo::NONE`].
     #[inline]

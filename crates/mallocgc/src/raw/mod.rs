@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod layout;
+pub mod conservative;
 pub mod root;
 pub mod mutator;
 pub mod heap;
@@ -26,6 +27,7 @@ pub use crate::layout::{LayoutError, TypeLayout};
 pub use crate::world::roots::{RangeKind, RootVisitor};
 pub use cleanup::{Cleanup, CleanupError};
 pub use config::Config;
+pub use conservative::{AmbiguousMarker, ConservativeClient, Pause};
 pub use dynamic::{DynamicFinalizer, FinalizerArgument, TypeDescriptor, TypeKind};
 pub use finalizer::{FinalizerError, FinalizerFn, Placement};
 pub use heap::{Force, GcError, Heap, HeapError, ObjectInfo};
