@@ -13,6 +13,7 @@
 
 use crate::base::Address;
 use crate::heap::ambiguous::Ambiguous;
+use crate::heap::span_class::Scan;
 use crate::raw::heap::{Heap, Inner};
 use crate::raw::mutator::Mutator;
 use crate::world::gate::{CYCLE_DUE, STOP};
@@ -161,5 +162,42 @@ impl Mutator {
     #[inline(always)]
     pub fn leave(&self) {
         self.inner().world.leave(self.record());
+    }
+}
+
+/// What the words of a cell are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CellWords {
+    /// None is a reference.
+    Plain,
+    /// Any may be one.
+    Ambiguous,
+    /// A layout says so.
+    Described,
+}
+
+/// An allocated cell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CellInfo {
+    /// First byte.
+    pub base: usize,
+    /// Its bytes.
+    pub bytes: usize,
+    /// What its words are.
+    pub words: CellWords,
+}
+
+impl Heap {
+    /// The allocated cell that `word` points into. For a cell that the asker
+    /// has the answer is exact, whatever other threads do.
+    pub fn cell(&self, word: usize) -> Option<CellInfo> {
+        let space = &self.inner().space;
+        let found = space.find_object(Address::new(word))?;
+        let words = match space.class_info(space.span(found.span).class()).scan {
+            Scan::None => CellWords::Plain,
+            Scan::Conservative => CellWords::Ambiguous,
+            _ => CellWords::Described,
+        };
+        Some(CellInfo { base: found.object.as_usize(), bytes: found.bytes, words })
     }
 }

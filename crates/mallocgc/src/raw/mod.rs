@@ -27,7 +27,7 @@ pub use crate::layout::{LayoutError, TypeLayout};
 pub use crate::world::roots::{RangeKind, RootVisitor};
 pub use cleanup::{Cleanup, CleanupError};
 pub use config::Config;
-pub use conservative::{AmbiguousMarker, ConservativeClient, Pause};
+pub use conservative::{AmbiguousMarker, CellInfo, CellWords, ConservativeClient, Pause};
 pub use dynamic::{DynamicFinalizer, FinalizerArgument, TypeDescriptor, TypeKind};
 pub use finalizer::{FinalizerError, FinalizerFn, Placement};
 pub use heap::{Force, GcError, Heap, HeapError, ObjectInfo};
