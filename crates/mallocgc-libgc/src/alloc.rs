@@ -163,12 +163,7 @@ pub unsafe fn obtain(
     out_of_memory(bytes)
 }
 
-unsafe fn large(
-    thread: *mut Thread,
-    bytes: usize,
-    layout: Layout,
-    is_plain: bool,
-) -> *mut u8 {
+unsafe fn large(thread: *mut Thread, bytes: usize, layout: Layout, is_plain: bool) -> *mut u8 {
     if is_over_limit(bytes) {
         return null_mut();
     }
@@ -350,10 +345,7 @@ pub unsafe extern "C" fn GC_malloc_atomic_uncollectable(bytes: usize) -> *mut c_
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_generic_malloc_uncollectable(
-    bytes: usize,
-    kind: c_int,
-) -> *mut c_void {
+pub unsafe extern "C" fn GC_generic_malloc_uncollectable(bytes: usize, kind: c_int) -> *mut c_void {
     uncollectable(crate::kinds::GC_generic_malloc(bytes, kind))
 }
 

@@ -136,7 +136,9 @@ pub unsafe fn report() {
     let state = state();
     for &base in state.smashed.as_slice() {
         let at = Header::smashed(base).unwrap_or(base);
-        say::error(format_args!("GC_check_heap_block: found a smashed object at {at:#x} in or near"));
+        say::error(format_args!(
+            "GC_check_heap_block: found a smashed object at {at:#x} in or near"
+        ));
         describe(base, "object at");
     }
     state.smashed.truncate(0);
@@ -185,7 +187,10 @@ pub unsafe extern "C" fn GC_debug_malloc_replacement(bytes: usize) -> *mut c_voi
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_debug_realloc_replacement(object: *mut c_void, bytes: usize) -> *mut c_void {
+pub unsafe extern "C" fn GC_debug_realloc_replacement(
+    object: *mut c_void,
+    bytes: usize,
+) -> *mut c_void {
     GC_debug_realloc(object, bytes, c"unknown".as_ptr(), 0)
 }
 
@@ -236,7 +241,11 @@ pub unsafe extern "C" fn GC_debug_realloc(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_debug_strdup(text: *const c_char, file: *const c_char, line: c_int) -> *mut c_char {
+pub unsafe extern "C" fn GC_debug_strdup(
+    text: *const c_char,
+    file: *const c_char,
+    line: c_int,
+) -> *mut c_char {
     if text.is_null() {
         return null_mut();
     }
@@ -300,7 +309,8 @@ pub unsafe fn register_finalizer(
     }
     let (mut function, mut data): (FinalizeFn, _) = (None, null_mut());
     finalize::register(base as *mut c_void, inner, &raw mut function, &raw mut data);
-    let is_wrapped = function.is_some_and(|function| function as usize == call_wrapped as *const () as usize);
+    let is_wrapped =
+        function.is_some_and(|function| function as usize == call_wrapped as *const () as usize);
     if is_wrapped {
         let wrapped = *data.cast::<Wrapped>();
         (function, data) = (wrapped.function, wrapped.data);

@@ -45,11 +45,15 @@ pub unsafe fn register(object: usize, kind: usize) {
 pub unsafe fn decide(marker: &mut dyn AmbiguousMarker) {
     let state = state();
     let (kinds, queue) = (&state.kinds, &mut state.disclaim_queue);
+    // What a dead one refers to is asked about later, as with finalizers.
     state.disclaimed.for_each(|object, entry| {
+        if kinds.as_slice()[entry.kind].mark_from_dead && !marker.is_marked(object) {
+            marker.scan(object);
+        }
+    });
+    state.disclaimed.for_each(|object, _| {
         if !marker.is_marked(object) {
             queue.push(object);
-            entry.kind |= DEAD;
-            let _ = kinds;
         }
     });
     for &object in queue.as_slice() {
@@ -57,8 +61,6 @@ pub unsafe fn decide(marker: &mut dyn AmbiguousMarker) {
         marker.mark_only(object);
     }
 }
-
-const DEAD: usize = 1 << 16;
 
 /// Asks about what the last cycle found dead. The world runs.
 pub unsafe fn run_queue() {
@@ -69,19 +71,21 @@ pub unsafe fn run_queue() {
         let last = state.disclaim_queue.len() - 1;
         state.disclaim_queue.truncate(last);
         let Some(&mut entry) = state.disclaimed.get(object) else { continue };
-        let kind = entry.kind & !DEAD;
+        let kind = entry.kind;
         let hook = state.kinds.as_slice()[kind].disclaim;
         let hook: DisclaimFn = core::mem::transmute(hook);
-        if hook(object as *mut c_void) != 0 {
-            crate::state::state().disclaimed.insert(object, Disclaimed { kind });
-        } else {
+        if hook(object as *mut c_void) == 0 {
             crate::state::state().disclaimed.remove(object);
         }
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_register_disclaim_proc(kind: c_int, hook: usize, mark_from_dead: c_int) {
+pub unsafe extern "C" fn GC_register_disclaim_proc(
+    kind: c_int,
+    hook: usize,
+    mark_from_dead: c_int,
+) {
     init::ensure();
     let _held = lock::lock();
     let kinds = state().kinds.as_mut_slice();
@@ -111,6 +115,7 @@ pub unsafe extern "C" fn GC_init_finalized_malloc() {
     }
     // The object begins behind the closure's word.
     heap().ambiguous().register(8);
+    heap().ambiguous().register(CLOSURE_FLAG);
     let kind = GC_new_kind(null_mut(), 0, 1, 1);
     GC_register_disclaim_proc(kind as c_int, finalize as *const () as usize, 1);
     FINALIZED_KIND.store(kind as usize, Relaxed);

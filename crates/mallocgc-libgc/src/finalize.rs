@@ -366,11 +366,7 @@ unsafe fn unregister_link(place: *mut *mut c_void, length: Length) -> c_int {
     c_int::from(links(length).remove(place as usize).is_some())
 }
 
-unsafe fn move_link(
-    place: *mut *mut c_void,
-    new_place: *mut *mut c_void,
-    length: Length,
-) -> c_int {
+unsafe fn move_link(place: *mut *mut c_void, new_place: *mut *mut c_void, length: Length) -> c_int {
     if !is_ready() {
         return NOT_FOUND;
     }

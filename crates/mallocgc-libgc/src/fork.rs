@@ -9,57 +9,55 @@
 use crate::state::{heap, is_ready, state};
 use crate::{lock, stop, threads, tls};
 
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::Ordering::Relaxed;
+use libc::c_int;
 use mallocgc::raw::Pause;
 
 static mut PAUSE: Option<Pause<'static>> = None;
 
 unsafe extern "C" fn prepare() {
-    if is_ready() && state_wants() {
-        GC_atfork_prepare();
+    if MODE.load(Relaxed) > 0 {
+        before();
     }
 }
 
 unsafe extern "C" fn parent() {
-    if lock::is_mine() && is_ready() {
-        GC_atfork_parent();
+    if MODE.load(Relaxed) > 0 {
+        after_in_parent();
     }
 }
 
 unsafe extern "C" fn child() {
-    if is_ready() && state_wants() {
-        GC_atfork_child();
+    if MODE.load(Relaxed) > 0 {
+        after_in_child();
     }
 }
 
-static WANTED: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(true);
-
-fn state_wants() -> bool {
-    WANTED.load(core::sync::atomic::Ordering::Relaxed)
-}
+/// Above zero the library's own handlers do it; else the program calls the
+/// three functions around each fork.
+static MODE: AtomicI32 = AtomicI32::new(1);
 
 pub unsafe fn install() {
     libc::pthread_atfork(Some(prepare), Some(parent), Some(child));
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_atfork_prepare() {
+unsafe fn before() {
     if is_ready() {
         lock::acquire();
         PAUSE = heap().pause();
     }
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_atfork_parent() {
-    if is_ready() {
+unsafe fn after_in_parent() {
+    if is_ready() && lock::is_mine() {
         let pause = &raw mut PAUSE;
         drop((*pause).take());
         lock::release();
     }
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_atfork_child() {
+unsafe fn after_in_child() {
     if !is_ready() {
         return;
     }
@@ -90,8 +88,30 @@ pub unsafe extern "C" fn GC_atfork_child() {
     lock::release();
 }
 
+// --- the interface -------------------------------------------------------
+
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_set_handle_fork(mode: libc::c_int) {
-    // -1 and 1 are the same here; 0 leaves it to the program.
-    WANTED.store(mode != 0, core::sync::atomic::Ordering::Relaxed);
+pub unsafe extern "C" fn GC_atfork_prepare() {
+    if MODE.load(Relaxed) <= 0 {
+        before();
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_atfork_parent() {
+    if MODE.load(Relaxed) <= 0 {
+        after_in_parent();
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_atfork_child() {
+    if MODE.load(Relaxed) <= 0 {
+        after_in_child();
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_set_handle_fork(mode: c_int) {
+    MODE.store(mode, Relaxed);
 }

@@ -120,7 +120,8 @@ const TRACE: [TraceFn; MAX_KINDS] = trace_functions!(0 1 2 3 4 5 6 7 8 9 10 11 1
 
 /// The four kinds of the interface, and the marker of descriptors in objects.
 pub unsafe fn make_built_in() {
-    let plain = Kind { descriptor: 0, adjust: false, clear: false, disclaim: 0, mark_from_dead: false };
+    let plain =
+        Kind { descriptor: 0, adjust: false, clear: false, disclaim: 0, mark_from_dead: false };
     let normal = Kind { adjust: true, clear: true, ..plain };
     for (kind, layout) in [
         (plain, Layout::NOSCAN),
@@ -326,11 +327,7 @@ pub unsafe fn many(bytes: usize, kind: c_int, out: *mut *mut c_void) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_generic_malloc_many(
-    bytes: usize,
-    kind: c_int,
-    out: *mut *mut c_void,
-) {
+pub unsafe extern "C" fn GC_generic_malloc_many(bytes: usize, kind: c_int, out: *mut *mut c_void) {
     many(bytes, kind, out);
 }
 

@@ -134,4 +134,3 @@ pub unsafe extern "C" fn GC_call_with_alloc_lock(
 pub unsafe extern "C" fn GC_start_mark_threads() {
     // One thread marks.
 }
-

@@ -67,7 +67,9 @@ unsafe extern "C" fn on_object(
     for header in headers.iter().filter(|header| header.p_type == PT_TLS) {
         state.tls.push((info.dlpi_tls_modid, header.p_memsz as usize));
     }
-    if !is_program && read!(GC_no_dls) != 0 || is_program && state.roots_cleared && read!(GC_no_dls) != 0 {
+    if !is_program && read!(GC_no_dls) != 0
+        || is_program && state.roots_cleared && read!(GC_no_dls) != 0
+    {
         return 0;
     }
     let filter = data::HAS_STATIC_ROOTS.load(Relaxed);
@@ -87,11 +89,17 @@ unsafe extern "C" fn on_object(
         }
         // What is read-only after relocation names nothing of the heap.
         let start = match read_only {
-            Some(header) if spans(start, header) => base + (header.p_vaddr + header.p_memsz) as usize,
+            Some(header) if spans(start, header) => {
+                base + (header.p_vaddr + header.p_memsz) as usize
+            }
             _ => start,
         };
         if start < end {
-            state.loaded.push(Segment { start: start.next_multiple_of(8), end, loaded: !is_program });
+            state.loaded.push(Segment {
+                start: start.next_multiple_of(8),
+                end,
+                loaded: !is_program,
+            });
         }
     }
     0
@@ -148,11 +156,7 @@ pub unsafe fn visit_thread(marker: &mut dyn AmbiguousMarker, thread: &Thread) {
     if sp == 0 {
         return;
     }
-    let own_base = if thread.is_main {
-        read!(GC_stackbottom) as usize
-    } else {
-        thread.base.get()
-    };
+    let own_base = if thread.is_main { read!(GC_stackbottom) as usize } else { thread.base.get() };
     let mut section = thread.sections.get();
     while !section.is_null() {
         visit_stack(marker, thread, sp, (*section).base);
@@ -252,7 +256,10 @@ pub static mut MARKER: Option<*mut (dyn AmbiguousMarker + 'static)> = None;
 pub unsafe fn with_marker(marker: &mut dyn AmbiguousMarker, act: impl FnOnce()) {
     let marker: *mut (dyn AmbiguousMarker + '_) = marker;
     // SAFETY: taken back before the marker's lifetime ends.
-    MARKER = Some(core::mem::transmute::<*mut (dyn AmbiguousMarker + '_), *mut (dyn AmbiguousMarker + 'static)>(marker));
+    MARKER = Some(core::mem::transmute::<
+        *mut (dyn AmbiguousMarker + '_),
+        *mut (dyn AmbiguousMarker + 'static),
+    >(marker));
     act();
     MARKER = None;
 }
@@ -294,7 +301,8 @@ pub unsafe extern "C" fn GC_add_roots(start: *mut c_void, end: *mut c_void) {
     if start >= end {
         return;
     }
-    let known = state().added.as_slice().iter().any(|range| range.start <= start && end <= range.end);
+    let known =
+        state().added.as_slice().iter().any(|range| range.start <= start && end <= range.end);
     if !known {
         // A range given twice, the second time longer, is one range.
         state().added.retain(|range| range.start != start);
@@ -402,14 +410,19 @@ pub unsafe extern "C" fn GC_is_marked(object: *const c_void) -> c_int {
     match marker() {
         Some(marker) => c_int::from(marker.is_marked(object as usize)),
         // Between cycles what is there has survived, or is new.
-        None => c_int::from(crate::state::is_ready() && crate::state::heap().cell(object as usize).is_some()),
+        None => c_int::from(
+            crate::state::is_ready() && crate::state::heap().cell(object as usize).is_some(),
+        ),
     }
 }
 
 type ReachableFn = unsafe extern "C" fn(*mut c_void, usize, *mut c_void);
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_enumerate_reachable_objects_inner(visit: ReachableFn, data: *mut c_void) {
+pub unsafe extern "C" fn GC_enumerate_reachable_objects_inner(
+    visit: ReachableFn,
+    data: *mut c_void,
+) {
     init::ensure();
     let _held = lock::lock();
     if let Some(pause) = crate::state::heap().pause() {

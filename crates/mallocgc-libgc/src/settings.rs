@@ -320,7 +320,10 @@ pub unsafe extern "C" fn GC_is_visible(place: *mut c_void) -> *mut c_void {
     init::ensure();
     crate::threads::register_current();
     let at = place as usize;
-    if at % 8 == 0 && !crate::statistics::is_visible(at) && let Some(hook) = read!(GC_is_visible_print_proc) {
+    if at % 8 == 0
+        && !crate::statistics::is_visible(at)
+        && let Some(hook) = read!(GC_is_visible_print_proc)
+    {
         hook(place);
     }
     place
@@ -378,7 +381,10 @@ pub unsafe extern "C" fn GC_gcj_malloc(bytes: usize, table: *mut c_void) -> *mut
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_gcj_malloc_ignore_off_page(bytes: usize, table: *mut c_void) -> *mut c_void {
+pub unsafe extern "C" fn GC_gcj_malloc_ignore_off_page(
+    bytes: usize,
+    table: *mut c_void,
+) -> *mut c_void {
     GC_gcj_malloc(bytes, table)
 }
 

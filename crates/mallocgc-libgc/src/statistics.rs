@@ -2,7 +2,6 @@
 //!
 //! Protection: the lock for the tables; the heap's counts are its own.
 
-
 use crate::state::{heap, is_ready, state};
 use crate::{alloc, lock, say};
 use core::ffi::{CStr, c_void};
@@ -16,7 +15,11 @@ pub static PRINT: AtomicUsize = AtomicUsize::new(0);
 pub unsafe fn open_log() {
     let path = libc::getenv(c"GC_LOG_FILE".as_ptr());
     if !path.is_null() {
-        let fd = libc::open(path, libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC, 0o644);
+        let fd = libc::open(
+            path,
+            libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC,
+            0o644,
+        );
         if fd >= 0 {
             say::LOG_FD.store(fd, Relaxed);
         }
@@ -70,7 +73,8 @@ pub unsafe fn at_exit() {
     if path.is_null() || !is_ready() {
         return;
     }
-    let fd = libc::open(path, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC | libc::O_CLOEXEC, 0o644);
+    let fd =
+        libc::open(path, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC | libc::O_CLOEXEC, 0o644);
     if fd < 0 {
         return;
     }
@@ -311,4 +315,3 @@ pub unsafe extern "C" fn GC_dump_finalization() {
 pub unsafe extern "C" fn GC_print_free_list(_kind: c_int, _granules: usize) {
     say::unsupported("GC_print_free_list");
 }
-

@@ -137,12 +137,8 @@ unsafe extern "C" fn stand(thread: *mut c_void, sp: usize) {
 }
 
 unsafe fn signal(thread: *mut Thread) -> bool {
-    let sent = libc::syscall(
-        libc::SYS_tgkill,
-        libc::getpid(),
-        (*thread).tid as i32,
-        suspend_signal(),
-    );
+    let sent =
+        libc::syscall(libc::SYS_tgkill, libc::getpid(), (*thread).tid as i32, suspend_signal());
     sent == 0 || *libc::__errno_location() != libc::ESRCH
 }
 

@@ -55,6 +55,8 @@ pub fn set_current(thread: *mut Thread) {
 pub fn pointer() -> usize {
     let at: usize;
     // SAFETY: the word at the thread pointer is its own address.
-    unsafe { asm!("mov {0}, qword ptr fs:[0]", out(reg) at, options(nostack, preserves_flags, readonly)) };
+    unsafe {
+        asm!("mov {0}, qword ptr fs:[0]", out(reg) at, options(nostack, preserves_flags, readonly))
+    };
     at
 }

@@ -46,7 +46,8 @@ pub unsafe extern "C" fn GC_make_descriptor(bitmap: *const usize, words: usize) 
     if (last + 1) % 64 != 0 {
         *bits.last_mut().expect("a bit is set") &= (1 << ((last + 1) % 64)) - 1;
     }
-    let layout = TypeLayout::mask_bits(last + 1, &bits).ok().and_then(|layout| heap().layout(&layout).ok());
+    let layout =
+        TypeLayout::mask_bits(last + 1, &bits).ok().and_then(|layout| heap().layout(&layout).ok());
     let _held = lock::lock();
     state().big_masks.push(layout.unwrap_or_else(|| alloc::any_word()));
     (state().big_masks.len() - 1) << 8 | PROC
@@ -91,7 +92,10 @@ unsafe fn layout_of(descriptor: usize, bytes: usize) -> Layout {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_malloc_explicitly_typed(bytes: usize, descriptor: usize) -> *mut c_void {
+pub unsafe extern "C" fn GC_malloc_explicitly_typed(
+    bytes: usize,
+    descriptor: usize,
+) -> *mut c_void {
     init::ensure();
     alloc::described(bytes, layout_of(descriptor, bytes))
 }
@@ -128,7 +132,8 @@ pub unsafe extern "C" fn GC_calloc_explicitly_typed(
     if bytes % 8 != 0 || words > 64 {
         return alloc::GC_malloc(total);
     }
-    let layout = TypeLayout::try_repeat(words, mask).ok().and_then(|layout| heap().layout(&layout).ok());
+    let layout =
+        TypeLayout::try_repeat(words, mask).ok().and_then(|layout| heap().layout(&layout).ok());
     alloc::described(total, layout.unwrap_or_else(|| alloc::any_word()))
 }
 
