@@ -1,6 +1,7 @@
 //! Generators and checks of the workspace: `cargo xtask <command>`.
 
 mod fast_path;
+mod libgc;
 mod size_classes;
 mod tidy;
 
@@ -26,6 +27,8 @@ enum Command {
     },
     /// Checks the project's own rules: layers, headers, allocation, unsafe.
     Tidy,
+    /// Builds `libgc.so.1` into `target/libgc/`.
+    Libgc,
     /// Counts the instructions of an allocation under callgrind; fails above 25.
     FastPath,
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::SizeClasses { check: false } => write_size_classes(&root),
         Command::SizeClasses { check: true } => check_size_classes(&root),
         Command::Tidy => check_tidy(&root),
+        Command::Libgc => libgc::build(&root),
         Command::FastPath => fast_path::run(&root),
     };
     match result {

@@ -71,7 +71,6 @@ variables! {
 pub static GC_debug_header_size: usize = crate::debug::HEADER_BYTES;
 
 /// Reads a variable where the program has it.
-
 macro_rules! read {
     ($name:ident) => {
         core::ptr::read_volatile(&raw const $crate::data::$name)
@@ -79,7 +78,6 @@ macro_rules! read {
 }
 
 /// Writes a variable where the program has it.
-
 macro_rules! set {
     ($name:ident, $value:expr) => {
         core::ptr::write_volatile(&raw mut $crate::data::$name, $value)

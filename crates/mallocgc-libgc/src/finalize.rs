@@ -32,7 +32,7 @@ pub enum Order {
     /// All but those to itself.
     IgnoreSelf,
     /// None.
-    NoOrder,
+    Any,
     /// None, and it is finalized only once nothing finalizable reaches it.
     Unreachable,
 }
@@ -321,7 +321,7 @@ macro_rules! register_functions {
 register_functions! {
     GC_register_finalizer, GC_debug_register_finalizer, Normal;
     GC_register_finalizer_ignore_self, GC_debug_register_finalizer_ignore_self, IgnoreSelf;
-    GC_register_finalizer_no_order, GC_debug_register_finalizer_no_order, NoOrder;
+    GC_register_finalizer_no_order, GC_debug_register_finalizer_no_order, Any;
     GC_register_finalizer_unreachable, GC_debug_register_finalizer_unreachable, Unreachable;
 }
 
@@ -343,7 +343,7 @@ unsafe fn links(length: Length) -> &'static mut crate::table::Map<Link> {
 
 unsafe fn register_link(place: *mut *mut c_void, object: *const c_void, length: Length) -> c_int {
     init::ensure();
-    if place as usize % 8 != 0 || place.is_null() {
+    if !(place as usize).is_multiple_of(8) || place.is_null() {
         say::abort(format_args!("a disappearing link at {place:p}, which is not aligned"));
     }
     let _held = lock::lock();
@@ -359,7 +359,7 @@ unsafe fn register_link(place: *mut *mut c_void, object: *const c_void, length: 
 }
 
 unsafe fn unregister_link(place: *mut *mut c_void, length: Length) -> c_int {
-    if !is_ready() || place as usize % 8 != 0 {
+    if !is_ready() || !(place as usize).is_multiple_of(8) {
         return 0;
     }
     let _held = lock::lock();

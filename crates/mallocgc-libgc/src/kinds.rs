@@ -33,7 +33,6 @@ pub struct Kind {
     pub descriptor: usize,
     /// The object's size is added to the descriptor.
     pub adjust: bool,
-    pub clear: bool,
     pub disclaim: usize,
     pub mark_from_dead: bool,
 }
@@ -120,9 +119,8 @@ const TRACE: [TraceFn; MAX_KINDS] = trace_functions!(0 1 2 3 4 5 6 7 8 9 10 11 1
 
 /// The four kinds of the interface, and the marker of descriptors in objects.
 pub unsafe fn make_built_in() {
-    let plain =
-        Kind { descriptor: 0, adjust: false, clear: false, disclaim: 0, mark_from_dead: false };
-    let normal = Kind { adjust: true, clear: true, ..plain };
+    let plain = Kind { descriptor: 0, adjust: false, disclaim: 0, mark_from_dead: false };
+    let normal = Kind { adjust: true, ..plain };
     for (kind, layout) in [
         (plain, Layout::NOSCAN),
         (normal, alloc::any_word()),
@@ -171,7 +169,8 @@ pub unsafe extern "C" fn GC_new_kind(
     _list: *mut *mut c_void,
     descriptor: usize,
     adjust: c_int,
-    clear: c_int,
+    // Every object is cleared.
+    _clear: c_int,
 ) -> c_uint {
     init::ensure();
     let _held = lock::lock();
@@ -183,7 +182,6 @@ pub unsafe extern "C" fn GC_new_kind(
     state().kinds.push(Kind {
         descriptor,
         adjust: adjust != 0,
-        clear: clear != 0,
         disclaim: 0,
         mark_from_dead: false,
     });

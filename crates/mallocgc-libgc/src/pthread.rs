@@ -5,28 +5,62 @@
 //!
 //! Protection: none of its own.
 
+use crate::state::state;
 use crate::threads::{register, stack_bounds};
-use crate::{alloc, init, stop};
+use crate::{alloc, init, lock, stop, tls};
 use core::ffi::c_void;
 
 use libc::{c_char, c_int, pthread_attr_t, pthread_t, sigset_t};
 
-struct Start {
+/// What a new thread is given, and then its result, until it is joined: both
+/// are roots by it.
+pub struct Start {
     function: extern "C" fn(*mut c_void) -> *mut c_void,
-    argument: *mut c_void,
+    /// The argument; later the result.
+    value: *mut c_void,
+    /// Nobody will join: the thread frees this itself.
+    detached: bool,
+    finished: bool,
 }
 
 extern "C" fn start(start: *mut c_void) -> *mut c_void {
-    // SAFETY: made by `GC_pthread_create`, for this thread alone.
+    // SAFETY: made by `GC_pthread_create`, for this thread.
     unsafe {
+        let start = start.cast::<Start>();
         let (lowest, base) = stack_bounds();
         register(lowest, base);
-        let Start { function, argument } = start.cast::<Start>().read();
-        alloc::GC_free(start);
-        let result = function(argument);
+        let thread = tls::current();
+        (*thread).start = start;
+        if !(*start).detached {
+            let _held = lock::lock();
+            state().joinable.insert((*thread).pthread as usize, start);
+        }
         // Its key destructors may still allocate: `threads::at_exit` ends it.
+        let result = ((*start).function)((*start).value);
+        (*start).value = result;
         result
     }
+}
+
+/// The thread of a record ends: what is left of its start goes with it, or
+/// waits for who joins.
+pub unsafe fn finish(start: *mut Start) {
+    if start.is_null() {
+        return;
+    }
+    let detached = {
+        let _held = lock::lock();
+        (*start).finished = true;
+        (*start).detached
+    };
+    if detached {
+        alloc::GC_free(start.cast());
+    }
+}
+
+unsafe fn take_joinable(thread: pthread_t) -> Option<*mut Start> {
+    let _held = lock::lock();
+    state().joinable.remove(thread as usize)
 }
 
 #[unsafe(no_mangle)]
@@ -41,7 +75,12 @@ pub unsafe extern "C" fn GC_pthread_create(
     if given.is_null() {
         return libc::ENOMEM;
     }
-    given.write(Start { function, argument });
+    let mut mode = libc::PTHREAD_CREATE_JOINABLE;
+    if !attributes.is_null() {
+        pthread_attr_getdetachstate(attributes, &raw mut mode);
+    }
+    let detached = mode == libc::PTHREAD_CREATE_DETACHED;
+    given.write(Start { function, value: argument, detached, finished: false });
     let result = libc::pthread_create(out, attributes, start, given.cast());
     if result != 0 {
         alloc::GC_free(given.cast());
@@ -51,22 +90,56 @@ pub unsafe extern "C" fn GC_pthread_create(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_pthread_join(thread: pthread_t, out: *mut *mut c_void) -> c_int {
+    // Looked up first: once the thread is joined another may have its number.
+    let start = {
+        let _held = lock::lock();
+        state().joinable.get(thread as usize).copied()
+    };
     // Signals restart it.
-    libc::pthread_join(thread, out)
+    let result = libc::pthread_join(thread, out);
+    if result == 0
+        && let Some(start) = start
+    {
+        {
+            let _held = lock::lock();
+            if state().joinable.get(thread as usize).is_some_and(|now| *now == start) {
+                state().joinable.remove(thread as usize);
+            }
+        }
+        alloc::GC_free(start.cast());
+    }
+    result
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_pthread_detach(thread: pthread_t) -> c_int {
-    libc::pthread_detach(thread)
+    let start = take_joinable(thread);
+    let result = libc::pthread_detach(thread);
+    if let Some(start) = start {
+        let finished = {
+            let _held = lock::lock();
+            (*start).detached = true;
+            (*start).finished
+        };
+        if finished {
+            alloc::GC_free(start.cast());
+        }
+    }
+    result
 }
 
 unsafe extern "C" {
+    fn pthread_attr_getdetachstate(attributes: *const pthread_attr_t, out: *mut c_int) -> c_int;
     fn pthread_exit(result: *mut c_void) -> !;
     fn pthread_cancel(thread: pthread_t) -> c_int;
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn GC_pthread_exit(result: *mut c_void) -> ! {
+    let thread = tls::current();
+    if !thread.is_null() && !(*thread).start.is_null() {
+        (*(*thread).start).value = result;
+    }
     pthread_exit(result)
 }
 

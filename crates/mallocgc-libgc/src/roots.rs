@@ -44,7 +44,7 @@ unsafe extern "C" fn on_object(
     let walk = &mut *walk.cast::<Walk>();
     let state = &mut *walk.state;
     let info = &*info;
-    let counts = (info.dlpi_adds as u64, info.dlpi_subs as u64);
+    let counts = (info.dlpi_adds, info.dlpi_subs);
     let is_program = core::mem::replace(&mut walk.first, false);
     if is_program {
         if bytes >= 32 && counts == state.loads && state.loaded.len() != 0 {

@@ -3,7 +3,7 @@
 use crate::data;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
-use libc::{c_char, c_ulong};
+use libc::c_char;
 
 /// Where `GC_log_printf` writes.
 pub static LOG_FD: AtomicI32 = AtomicI32::new(2);
@@ -56,15 +56,6 @@ pub fn error(arguments: fmt::Arguments<'_>) {
 pub fn log(arguments: fmt::Arguments<'_>) {
     let text = Text::new(format_args!("{arguments}\n"));
     write(LOG_FD.load(Relaxed), text.as_bytes());
-}
-
-/// Tells the program's warning hook.
-pub unsafe fn warn(message: &core::ffi::CStr, word: usize) {
-    let hook = data::WARN_PROC.load(Relaxed);
-    if hook != 0 {
-        let hook: unsafe extern "C" fn(*const c_char, c_ulong) = core::mem::transmute(hook);
-        hook(message.as_ptr(), word as c_ulong);
-    }
 }
 
 /// Says loudly, once for each place, that a name has no real behaviour.

@@ -320,7 +320,7 @@ pub unsafe extern "C" fn GC_is_visible(place: *mut c_void) -> *mut c_void {
     init::ensure();
     crate::threads::register_current();
     let at = place as usize;
-    if at % 8 == 0
+    if at.is_multiple_of(8)
         && !crate::statistics::is_visible(at)
         && let Some(hook) = read!(GC_is_visible_print_proc)
     {

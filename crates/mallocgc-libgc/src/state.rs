@@ -6,6 +6,7 @@
 use crate::disclaim::Disclaimed;
 use crate::finalize::{Finalizer, Link, Queued, Toggle};
 use crate::kinds::Kind;
+use crate::pthread::Start;
 use crate::roots::Segment;
 use crate::table::{Array, Map};
 use crate::threads::Thread;
@@ -33,6 +34,8 @@ pub struct State {
     pub loads: (u64, u64),
     pub roots_cleared: bool,
 
+    /// Threads of the wrapper that somebody will join.
+    pub joinable: Map<*mut Start>,
     pub uncollectable: Map<()>,
     pub finalizers: Map<Finalizer>,
     pub queue: Array<Queued>,
@@ -56,12 +59,10 @@ pub struct State {
     /// The cycle whose finalizers were announced.
     pub announced: usize,
     pub bytes_before: u64,
-    pub freed_explicitly: usize,
     pub max_heap_bytes: usize,
     pub last_heap_bytes: usize,
     pub full_gc_nanos: u64,
     pub measure: bool,
-    pub handle_fork: bool,
 }
 
 struct Place(UnsafeCell<State>);
@@ -78,6 +79,7 @@ static STATE: Place = Place(UnsafeCell::new(State {
     tls: Array::new(),
     loads: (0, 0),
     roots_cleared: false,
+    joinable: Map::new(),
     uncollectable: Map::new(),
     finalizers: Map::new(),
     queue: Array::new(),
@@ -97,12 +99,10 @@ static STATE: Place = Place(UnsafeCell::new(State {
     big_masks: Array::new(),
     announced: 0,
     bytes_before: 0,
-    freed_explicitly: 0,
     max_heap_bytes: 0,
     last_heap_bytes: 0,
     full_gc_nanos: 0,
     measure: false,
-    handle_fork: true,
 }));
 
 /// What is behind the lock.

@@ -134,10 +134,6 @@ impl<V: Copy> Map<V> {
         Map { slots: ptr::null_mut(), capacity: 0, len: 0, filled: 0 }
     }
 
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     fn slots(&mut self) -> &mut [Slot<V>] {
         match self.capacity {
             0 => &mut [],

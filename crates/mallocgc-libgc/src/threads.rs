@@ -10,6 +10,7 @@
 
 use crate::alloc::FREE_LISTS;
 use crate::lock;
+use crate::pthread::Start;
 use crate::state::{heap, state};
 use crate::{data, init, say, table, tls};
 use core::cell::Cell;
@@ -68,6 +69,8 @@ pub struct Thread {
     pub is_main: bool,
     pub in_finalizer: Cell<bool>,
     pub destructor_rounds: Cell<u32>,
+    /// Of a thread that the wrapper started.
+    pub start: *mut Start,
 }
 
 static KEY: AtomicU32 = AtomicU32::new(u32::MAX);
@@ -173,6 +176,7 @@ pub unsafe fn register(lowest: usize, base: usize) -> c_int {
         is_main,
         in_finalizer: Cell::new(false),
         destructor_rounds: Cell::new(0),
+        start: null_mut(),
     });
     // Known to the handler before the collector knows the thread.
     tls::set_current(record);
@@ -225,6 +229,7 @@ pub unsafe fn unregister() -> c_int {
         return SUCCESS;
     }
     tell(thread, 5);
+    crate::pthread::finish((*thread).start);
     let held = lock::lock();
     // The lock's owner is found by the record; it is released under the same
     // number, asked of the system.

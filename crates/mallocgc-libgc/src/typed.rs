@@ -35,7 +35,7 @@ pub unsafe extern "C" fn GC_make_descriptor(bitmap: *const usize, words: usize) 
     let has = |word: usize| *bitmap.add(word / 64) >> (word % 64) & 1 != 0;
     let Some(last) = (0..words).rev().find(|&word| has(word)) else { return 0 };
     if (0..last).all(has) {
-        return (last + 1) * 8 | LENGTH;
+        return ((last + 1) * 8) | LENGTH;
     }
     if last < BITMAP_WORDS {
         let bits = (0..=last).filter(|&word| has(word));
@@ -80,7 +80,7 @@ unsafe fn layout_of(descriptor: usize, bytes: usize) -> Layout {
     } else {
         let words = descriptor / 8;
         let mut bits = vec![u64::MAX; words.div_ceil(64)];
-        if words % 64 != 0 {
+        if !words.is_multiple_of(64) {
             *bits.last_mut().expect("a length is not zero") = (1 << (words % 64)) - 1;
         }
         TypeLayout::mask_bits(words, &bits)
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn GC_calloc_explicitly_typed(
         // Elements that are all references, or more than a mask tells.
         _ => return alloc::GC_malloc(total),
     };
-    if bytes % 8 != 0 || words > 64 {
+    if !bytes.is_multiple_of(8) || words > 64 {
         return alloc::GC_malloc(total);
     }
     let layout =
