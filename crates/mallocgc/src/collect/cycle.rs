@@ -12,6 +12,7 @@
 //! Not here: when a cycle is due (`pacer`), who asks for one (`raw`).
 
 use crate::base::sync::{AtomicU64, Ordering::Relaxed};
+use crate::collect::ambiguous::{AmbiguousMarker, Client};
 use crate::collect::ephemeron;
 use crate::collect::finalize;
 use crate::collect::mark::{Marked, Marker};
@@ -53,6 +54,12 @@ impl core::fmt::Debug for Parts<'_> {
 pub trait Extensions {
     /// Before roots are read: drop what pools keep.
     fn clear(&mut self);
+    /// Behind the heap's own roots: those of a client that knows no types.
+    fn roots(&mut self, _marker: &mut dyn AmbiguousMarker) {}
+    /// What is reachable is marked; a client may mark more.
+    fn reached(&mut self, _marker: &mut dyn AmbiguousMarker) {}
+    /// The cycle is done and mutators go on next.
+    fn resume(&mut self) {}
     /// Marking is complete; what is dead is decided next.
     fn marked(&mut self);
     /// An object sampled for the heap profile is gone; the numbers are those
@@ -236,6 +243,7 @@ impl Collector {
         report.number = self.cycles.fetch_add(1, Relaxed) + 1;
         report.end_nanos = os::now_nanos();
         report.pause_nanos = report.end_nanos - swept;
+        extensions.resume();
         core::mem::forget(no_unwinding);
         drop(stopped);
         Ok(report)
@@ -313,12 +321,17 @@ impl<'c> Marking<'c> {
             // Trace functions, root callbacks.
             let _inside = callback::enter();
             self.visit_roots(&mut marker);
+            extensions.roots(&mut Client { marker: &mut marker, space: self.space, work });
         }
         report.roots = marker.visited_roots;
         let rooted = os::now_nanos();
         report.roots_nanos = rooted - begin;
         let mut total = self.drain(&mut marker);
         total += self.settle(&mut marker, Pushed::Marked, report);
+        {
+            let _inside = callback::enter();
+            extensions.reached(&mut Client { marker: &mut marker, space: self.space, work });
+        }
         if finalize::push_finalizable(self.space, &mut marker) {
             work.resume(self.helpers + 1);
             total += self.drain(&mut marker);

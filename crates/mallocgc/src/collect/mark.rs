@@ -25,6 +25,7 @@ use crate::collect::mark_word::MarkWord;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::ephemeron::{EphemeronWords, Key};
 use crate::heap::layouts::LayoutRecord;
+use crate::heap::object::Found;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
@@ -70,6 +71,7 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     page_info: NonNull<AtomicU32>,
     infos: NonNull<ClassInfo>,
     marks: NonNull<MarkWord>,
+    survivors: NonNull<MarkWord>,
     level: Level,
     stack: Stack<'s>,
     pub(crate) marked: Marked,
@@ -110,6 +112,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             page_info: space.page_info_table(),
             infos: space.class_info_table(),
             marks: space.mark_table().cast(),
+            survivors: space.survivor_table().cast(),
             level: Level::best(),
             stack: Stack::new(shared),
             marked: Marked::default(),
@@ -140,7 +143,11 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         // invariant 1). Relaxed: nothing is published while marking.
         let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
         const PLAIN: u32 =
-            PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED | PageInfo::WATCHED;
+            PageInfo::PRESENT
+                | PageInfo::LARGE
+                | PageInfo::JOINED
+                | PageInfo::WATCHED
+                | PageInfo::AMBIGUOUS;
         if info.0 & PLAIN != PageInfo::PRESENT {
             self.lower(*hot);
             self.visit_rare(offset, info);
@@ -196,6 +203,9 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
         if info.has(PageInfo::WATCHED) {
             return self.visit_watched(offset, info);
+        }
+        if info.has(PageInfo::AMBIGUOUS) {
+            return self.visit_word(self.base + offset);
         }
         if info.is_joined() {
             return self.visit_joined(offset, info);
@@ -416,6 +426,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let info = unsafe { self.infos.add(grey.class()).as_ref() };
         if info.scan == Scan::Mask {
             self.scan_mask::<K>(hot, grey.address(), info.mask);
+        } else if info.scan == Scan::Conservative && info.cell_bytes != 0 {
+            self.scan_words::<K>(hot, grey.address(), info.cell_bytes as usize);
         } else {
             self.lower(*hot);
             self.scan_rare(grey, info);
@@ -438,6 +450,95 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             let value = self.load(address + word * WORD_SIZE);
             self.visit_hot(hot, value);
         }
+    }
+
+    /// Visits the words of an object of which any may be a reference.
+    #[inline(always)]
+    fn scan_words<K: Kernel>(&mut self, hot: &mut Hot, address: usize, bytes: usize) {
+        let range = kernel::Range { base: self.base, extent: self.extent };
+        let words = bytes / WORD_SIZE;
+        let mut from = 0;
+        while from < words {
+            let count = (words - from).min(64);
+            let mask = u64::MAX >> (64 - count);
+            let start = address + from * WORD_SIZE;
+            // SAFETY: the words lie in the cell, the world is stopped, and
+            // `drain_own` chose a kernel of this processor.
+            let mut mask = unsafe { K::filter(Address::new(start).as_ptr(), mask, range) };
+            while mask != 0 {
+                let word = mask.trailing_zeros() as usize;
+                mask &= mask - 1;
+                let value = self.load(start + word * WORD_SIZE);
+                self.visit_word_hot(hot, value);
+            }
+            from += count;
+        }
+    }
+
+    /// As `visit_hot` for a word that may be no reference: only an allocated
+    /// cell counts, and only at a distance that the heap takes (`ambiguous`).
+    #[inline(always)]
+    fn visit_word_hot(&mut self, hot: &mut Hot, value: usize) {
+        let offset = value.wrapping_sub(self.base);
+        if offset >= self.extent {
+            return;
+        }
+        let page = offset >> PAGE_SHIFT;
+        // SAFETY: as in `visit_hot`.
+        let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
+        const SIMPLE: u32 = PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED;
+        if info.0 & (SIMPLE | PageInfo::MIXED) != PageInfo::PRESENT {
+            self.lower(*hot);
+            self.visit_word(value);
+            *hot = self.lift();
+            return;
+        }
+        let class = info.class().index();
+        // SAFETY: a present page names a registered class (invariants 2, 3).
+        let class_info = unsafe { self.infos.add(class).as_ref() };
+        let first = page - info.pages_back();
+        let from_first = offset - (first << PAGE_SHIFT);
+        let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
+        if index >= usize::from(class_info.cells) {
+            return;
+        }
+        let cell_bytes = class_info.cell_bytes as usize;
+        let at = first * BITMAP_WORDS_PER_PAGE + index / 64;
+        let bit = 1u64 << (index % 64);
+        // SAFETY: as in `set_mark`, of both bitmaps.
+        let (marks, survivors) =
+            unsafe { (self.marks.add(at).as_ref(), self.survivors.add(at).as_ref()) };
+        if marks.has(bit) {
+            return;
+        }
+        if !survivors.has(bit) && !self.is_handed_out(page, index) {
+            return;
+        }
+        if !self.space.ambiguous.takes(from_first - index * cell_bytes) {
+            return;
+        }
+        if !self.set_mark(first, index) {
+            return;
+        }
+        hot.marked.objects += 1;
+        hot.marked.bytes += cell_bytes as u64;
+        if info.has(PageInfo::NO_SCAN) {
+            return;
+        }
+        let grey = Grey::new(self.base + (first << PAGE_SHIFT) + index * cell_bytes, class);
+        if !hot.top.push(grey) {
+            self.lower(*hot);
+            self.stack.push(grey);
+            *hot = self.lift();
+        }
+    }
+
+    /// Whether a cell that did not survive the last cycle was handed out
+    /// since. The caches are flushed and everything is swept.
+    #[inline(always)]
+    fn is_handed_out(&self, page: usize, index: usize) -> bool {
+        let id = self.space.span_of_page(PageId(page as u32));
+        id.is_some_and(|id| index < self.space.span(id).free_index())
     }
 
     /// A word of an object. Mutators are stopped; the atomic load is for the
@@ -527,14 +628,49 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     pub(crate) fn scan_conservative(&mut self, from: usize, to: usize) {
         for address in (from..to).step_by(WORD_SIZE) {
             let value = self.load(address);
-            self.visit_ambiguous(value);
+            self.visit_word(value);
+        }
+    }
+
+    /// Marks the object that a word of an object points into, if there is one
+    /// and the heap takes pointers to this place of it.
+    fn visit_word(&mut self, value: usize) {
+        let Some(found) = self.space.find_object(Address::new(value)) else { return };
+        let rules = &self.space.ambiguous;
+        if !rules.is_on() || rules.takes(value - found.object.as_usize()) {
+            self.mark_found(found);
         }
     }
 
     /// Marks the object `value` points into if it is allocated.
     pub(crate) fn visit_ambiguous(&mut self, value: usize) {
-        if self.space.find_object(Address::new(value)).is_some() {
-            self.visit(value);
+        if let Some(found) = self.space.find_object(Address::new(value)) {
+            self.mark_found(found);
+        }
+    }
+
+    /// Marks an object, and makes it grey if it has references.
+    pub(crate) fn mark_found(&mut self, found: Found) {
+        let span = self.space.span(found.span);
+        let class = span.class();
+        let info = self.space.class_info(class);
+        let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
+        if span.is_joined() {
+            let cells = self.space.object_cells(span, found.index);
+            return self.mark_cells(first, cells, span.cell_bytes());
+        }
+        if !self.set_mark(first, found.index) {
+            return;
+        }
+        self.marked.objects += 1;
+        self.marked.bytes += span.cell_bytes() as u64;
+        if info.scan == Scan::None {
+            return;
+        }
+        if info.size.index() == 0 {
+            self.push_large(span);
+        } else {
+            self.stack.push(Grey::new(found.cell.as_usize(), class.index()));
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod kernel;
 pub(crate) mod mark_word;
 pub(crate) mod mark;
 pub(crate) mod ephemeron;
+pub mod ambiguous;
 pub(crate) mod finalize;
 pub mod verify;
 pub mod cycle;

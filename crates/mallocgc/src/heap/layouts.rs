@@ -105,7 +105,11 @@ impl LayoutRecord {
             (_, None) => Scan::Encoded,
         };
         let info = ClassInfo {
-            mask: mask.unwrap_or(0),
+            // Of ambiguous words all: how far to fetch ahead.
+            mask: mask.unwrap_or(match scan {
+                Scan::Conservative => u64::MAX >> (64 - (cell_bytes / WORD_SIZE).clamp(1, 64)),
+                _ => 0,
+            }),
             layout: core::ptr::from_ref(self),
             magic: size.magic(),
             cell_bytes: cell_bytes as u32,

@@ -14,6 +14,7 @@ pub mod span_class;
 pub mod layouts;
 pub mod central;
 mod first_touch;
+pub mod ambiguous;
 pub(crate) mod sweep_gate;
 pub mod space;
 pub(crate) mod release;

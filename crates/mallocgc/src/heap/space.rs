@@ -26,6 +26,7 @@
 use crate::base::size_class::{MAX_CELLS, SizeClass, TINY_SIZE};
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
+use crate::heap::ambiguous::Ambiguous;
 use crate::heap::central::{Central, Popped};
 use crate::heap::error::AllocError;
 use crate::heap::first_touch::{self, FirstTouch};
@@ -176,6 +177,8 @@ pub struct Space {
     /// What a freed cell is overwritten with; zero for nothing.
     pub(crate) clobber: AtomicU64,
 
+    /// Which words of objects are references, where nobody says so.
+    pub(crate) ambiguous: Ambiguous,
     /// Records on objects.
     pub(crate) specials: Specials,
     huge_pages: bool,
@@ -283,6 +286,7 @@ impl Space {
             freed: [const { AtomicU64::new(0) }; crate::base::size_class::SIZE_CLASSES],
             freed_large_bytes: AtomicU64::new(0),
             clobber: AtomicU64::new(0),
+            ambiguous: Ambiguous::new(),
             specials: Specials::new(options.huge_pages),
             huge_pages: options.huge_pages,
             first_touch: FirstTouch::new(),
@@ -507,6 +511,12 @@ impl Space {
     #[inline]
     pub(crate) fn mark_table(&self) -> NonNull<AtomicU64> {
         self.bitmaps[1 - self.parity.load(Relaxed) as usize]
+    }
+
+    /// The bitmap of the last cycle's survivors.
+    #[inline]
+    pub(crate) fn survivor_table(&self) -> NonNull<AtomicU64> {
+        self.bitmaps[self.parity.load(Relaxed) as usize]
     }
 
     /// The bitmap that has the joins, whatever the parity.
@@ -749,6 +759,9 @@ impl Space {
         }
         if large {
             flags |= PageInfo::LARGE;
+        }
+        if self.ambiguous.is_on() {
+            flags |= PageInfo::AMBIGUOUS;
         }
         for back in 0..run.pages {
             let page = run.first.add(back);

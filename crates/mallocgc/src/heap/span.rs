@@ -267,7 +267,9 @@ impl PageInfo {
     pub(crate) const JOINED: u32 = 1 << 28;
     /// Some cell is the key of an ephemeron that waits for it to be marked. Set
     /// during a part of marking only (`collect::ephemeron`).
-    pub(crate) const WATCHED: u32 = 1 << 29;
+    pub(crate) const WATCHED: u32 = 1 << 30;
+    /// What points here may be no reference (`ambiguous`): the marker checks.
+    pub(crate) const AMBIGUOUS: u32 = 1 << 31;
 
     /// The span class, meaningless for [`PageInfo::NONE`].
     #[inline]

@@ -6,6 +6,7 @@
 
 use crate::base::Address;
 use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::collect::ambiguous::AmbiguousMarker;
 use crate::collect::cycle::{
     Collector, CycleReport, Extensions, PARALLEL_FROM_BYTES, Parts, Request,
 };
@@ -19,6 +20,7 @@ use crate::layout::{LayoutError, TypeLayout};
 use crate::observe::{BucketId, Event, EventSink, Profile, ProfileConfig};
 use crate::os::{self, Reservation};
 use crate::raw::config::Config;
+use crate::raw::conservative::ConservativeClient;
 use crate::raw::layout::{Layout, Layouts};
 use crate::raw::limits::Limiting;
 use crate::raw::mutator::Mutator;
@@ -33,7 +35,7 @@ use crate::world::mutator::MutatorRecord;
 use crate::world::roots::{RangeKind, RootVisitor, Roots};
 use crate::world::stop::{StopTimedOut, World};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// The most threads that mark, whatever is asked for.
 const MOST_WORKERS: usize = 256;
@@ -119,8 +121,10 @@ pub(crate) struct Inner {
     pub(crate) pacer: Lock<PacerSettings>,
     pub(crate) limiting: Limiting,
     pub(crate) pressure: PressureHooks,
+    /// Who stops the threads of a conservative heap.
+    pub(crate) client: OnceLock<&'static dyn ConservativeClient>,
     /// One cycle at a time.
-    cycle: Lock<()>,
+    pub(crate) cycle: Lock<()>,
     pub(crate) collector: Collector,
     pub(crate) roots: Roots,
     /// Ranges whose contents never die.
@@ -229,6 +233,7 @@ impl Heap {
             pacer: Lock::new(Rank::Observe, pacer),
             limiting,
             pressure: PressureHooks::new(),
+            client: OnceLock::new(),
             cycle: Lock::new(Rank::Cycle, ()),
             collector,
             roots: Roots::new(id),
@@ -494,7 +499,28 @@ struct CycleExtensions<'h> {
 
 impl Extensions for CycleExtensions<'_> {
     fn clear(&mut self) {
+        if let Some(client) = self.inner.client.get() {
+            client.stop();
+        }
         self.inner.clear_pools();
+    }
+
+    fn roots(&mut self, marker: &mut dyn AmbiguousMarker) {
+        if let Some(client) = self.inner.client.get() {
+            client.roots(marker);
+        }
+    }
+
+    fn reached(&mut self, marker: &mut dyn AmbiguousMarker) {
+        if let Some(client) = self.inner.client.get() {
+            client.reached(marker);
+        }
+    }
+
+    fn resume(&mut self) {
+        if let Some(client) = self.inner.client.get() {
+            client.resume();
+        }
     }
 
     fn marked(&mut self) {

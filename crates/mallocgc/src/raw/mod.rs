@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod layout;
+pub mod conservative;
 pub mod root;
 pub mod mutator;
 pub mod heap;
@@ -30,6 +31,7 @@ pub use crate::layout::{LayoutError, TypeLayout};
 pub use crate::world::roots::{RangeKind, RootVisitor};
 pub use cleanup::{Cleanup, CleanupError};
 pub use config::Config;
+pub use conservative::{AmbiguousMarker, CellInfo, CellWords, ConservativeClient, Pause};
 pub use dynamic::{DynamicFinalizer, FinalizerArgument, TypeDescriptor, TypeKind};
 pub use ephemeron::{Ephemeron, EphemeronError};
 pub use external::External;

@@ -141,6 +141,7 @@ impl Mutator {
         unsafe { self.cursors.bump(class) }
     }
 
+    #[inline(always)]
     pub(crate) fn inner(&self) -> &Inner {
         self.heap.inner()
     }
