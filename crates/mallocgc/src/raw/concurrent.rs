@@ -314,3 +314,49 @@ impl Inner {
         Ok(Step::Marking)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::{Config, Heap, TypeLayout};
+
+    /// As if there had been no memory for what a mutator noted.
+    #[test]
+    fn a_cycle_that_lost_a_note_begins_anew_in_its_last_stop() {
+        let config = Config {
+            background: false,
+            concurrent_from_bytes: 0,
+            gc_percent: None,
+            verify: true,
+            ..Config::default()
+        };
+        let heap = Heap::new(config).unwrap();
+        let mutator = heap.attach().unwrap();
+        let layout = heap.layout(&TypeLayout::mask(2, 0b11)).unwrap();
+        let make = || mutator.new_object(layout).unwrap();
+        let write = |from: core::ptr::NonNull<u8>, to: *mut u8| {
+            // SAFETY: the first word of an object that is in hand.
+            unsafe { mutator.write(from.as_ptr().cast(), to) };
+        };
+        let (first, second, third) = (make(), make(), make());
+        mutator.push_root(first);
+        write(first, second.as_ptr());
+        write(second, third.as_ptr());
+        assert_eq!(mutator.step(Force::Now, 1), Ok(Step::Marking));
+        let newborn = make();
+        write(newborn, third.as_ptr());
+        write(first, newborn.as_ptr());
+        heap.inner().world.shades.lose();
+        while mutator.step(Force::NowAndSweep, 1 << 20).unwrap() != Step::Finished {}
+        let is_alive = |object| heap.find_object(crate::base::Address::from_ptr(object)).is_some();
+        for object in [first, third, newborn] {
+            assert!(is_alive(object.as_ptr()));
+        }
+        // Marked from the roots as they were in the end.
+        assert!(!is_alive(second.as_ptr()));
+        assert_eq!(heap.stats().heap_objects, 3);
+        mutator.truncate_roots(0);
+        while mutator.step(Force::NowAndSweep, 1 << 20).unwrap() != Step::Finished {}
+        assert_eq!(heap.stats().heap_objects, 0);
+    }
+}
