@@ -117,6 +117,8 @@ use std::time::Duration;
 pub enum Rank {
     /// One cycle at a time (the origin's `worldsema`).
     Cycle,
+    /// One marker beside the mutators.
+    Marker,
     /// The list of mutators and their stopping.
     World,
     /// Root tables.

@@ -17,10 +17,10 @@
 //! A cycle may be left open between slices, for its owner to go on with: grey
 //! objects wait in the pool (`work`), everything else is in [`Open`].
 //!
-//! Protection: as for `cycle`: the caller of every function holds the cycle
-//! lock. The argument is in `docs/design/concurrent.md`.
+//! Protection: as for `cycle`: the caller of every function but `try_mark` holds
+//! the cycle lock. One marker at a time works beside the mutators, under a lock of its own. The argument is in `docs/design/concurrent.md`.
 
-use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::base::sync::{AtomicU64, Lock, LockGuard, Ordering::Relaxed, Rank};
 use crate::collect::cycle::{
     Collector, CycleReport, Extensions, Marking, NoUnwinding, Parts, Request,
 };
@@ -58,6 +58,15 @@ pub enum Slice {
     Empty,
 }
 
+/// What a slice did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Done {
+    /// How far it came.
+    pub slice: Slice,
+    /// Bytes it scanned.
+    pub scanned_bytes: u64,
+}
+
 /// How the last stop ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Finish {
@@ -71,11 +80,13 @@ pub enum Finish {
 #[derive(Debug)]
 pub struct Concurrent {
     open: Lock<Option<Open>>,
+    /// Who holds it marks beside the mutators, alone.
+    marker: Lock<()>,
 }
 
 impl Default for Concurrent {
     fn default() -> Concurrent {
-        Concurrent { open: Lock::new(Rank::Observe, None) }
+        Concurrent { open: Lock::new(Rank::Observe, None), marker: Lock::new(Rank::Marker, ()) }
     }
 }
 
@@ -114,6 +125,9 @@ impl Concurrent {
         marker.offer_all();
         drop(marker);
         space.begin_newborns();
+        // Nothing is due while it runs, until the pacer says when it is late.
+        space.trigger_bytes.store(u64::MAX, Relaxed);
+        stopped.for_each_mutator(|mutator| _ = mutator.cache.take_granted());
         let flip_bytes = space.live_bytes.load(Relaxed);
         report.roots_nanos = os::now_nanos() - rooting;
         report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin;
@@ -136,7 +150,26 @@ impl Concurrent {
     /// # Panics
     ///
     /// When no cycle is open.
-    pub fn mark(&self, collector: &Collector, parts: Parts<'_>, budget: u64) -> Slice {
+    pub fn mark(&self, collector: &Collector, parts: Parts<'_>, budget: u64) -> Done {
+        let alone = self.marker.lock();
+        self.mark_alone(&alone, collector, parts, budget)
+    }
+
+    /// As [`mark`](Concurrent::mark), unless somebody else is at it. May be
+    /// called without the cycle lock, by a mutator that is active and has seen
+    /// that marking runs: the cycle stays open until that mutator stops.
+    pub fn try_mark(&self, collector: &Collector, parts: Parts<'_>, budget: u64) -> Option<Done> {
+        let alone = self.marker.try_lock()?;
+        Some(self.mark_alone(&alone, collector, parts, budget))
+    }
+
+    fn mark_alone(
+        &self,
+        _alone: &LockGuard<'_, ()>,
+        collector: &Collector,
+        parts: Parts<'_>,
+        budget: u64,
+    ) -> Done {
         let begin = os::now_nanos();
         let cpu_begin = os::thread_cpu_nanos();
         let mut left = budget.max(1);
@@ -157,7 +190,7 @@ impl Concurrent {
         open.marked.add(marked);
         open.report.mark_cpu_nanos += os::thread_cpu_nanos() - cpu_begin;
         open.report.mark_nanos += os::now_nanos() - begin;
-        slice
+        Done { slice, scanned_bytes: budget.max(1) - left }
     }
 
     /// Ends the cycle, unless mutators have noted much. `own` is as for

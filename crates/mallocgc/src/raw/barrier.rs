@@ -73,7 +73,9 @@ impl Mutator {
             // SAFETY: the caller's promise. Relaxed: the address is all that
             // is needed, and not what lies there.
             let old = unsafe { AtomicPtr::from_ptr(slot) }.load(Relaxed);
-            self.shade(old.addr());
+            if !old.is_null() {
+                self.shade(old.addr());
+            }
         }
     }
 

@@ -20,7 +20,8 @@ use crate::observe::Event;
 use crate::os;
 use crate::raw::heap::{CycleExtensions, Force, GcError, Inner, SafeSection};
 use crate::raw::mutator::Mutator;
-use crate::raw::threads::lock;
+use crate::raw::pacing::Paid;
+use crate::raw::threads::{lock, wait_while};
 use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
 use crate::world::stop::StopTimedOut;
@@ -30,6 +31,13 @@ use std::time::Duration;
 /// Bytes that the collector thread scans before it looks up: some hundred
 /// microseconds.
 const SLICE_BYTES: u64 = 256 << 10;
+
+/// How long the thread looks for a moment when no mutator is between boundaries,
+/// before it closes the gate: nobody waits then.
+const PATIENCE: Duration = Duration::from_micros(500);
+
+/// Between two such looks.
+const LOOK_EVERY: Duration = Duration::from_micros(50);
 
 /// The longest delay that a seed puts between slices.
 const DELAY_MICROS: u64 = 100;
@@ -127,7 +135,10 @@ impl Inner {
         let number = self.collector.cycles() + 1;
         self.tell_cycle(own, &Event::CycleBegin { number });
         let mut extensions = CycleExtensions { inner: self };
-        self.concurrent.begin(&self.collector, self.parts(), own, self.request(), &mut extensions)
+        let request = self.request();
+        self.concurrent.begin(&self.collector, self.parts(), own, request, &mut extensions)?;
+        self.begin_pacing();
+        Ok(())
     }
 
     /// Goes to the end of the open cycle without a rest. The caller holds the
@@ -137,11 +148,17 @@ impl Inner {
         own: Option<&MutatorRecord>,
     ) -> Result<CycleReport, StopTimedOut> {
         loop {
-            while self.concurrent.mark(&self.collector, self.parts(), SLICE_BYTES) == Slice::More {}
+            while self.mark_beside(SLICE_BYTES) == Slice::More {}
             if let Finish::Done(report) = self.try_finish_beside(own)? {
                 return Ok(report);
             }
         }
+    }
+
+    fn mark_beside(&self, budget: u64) -> Slice {
+        let done = self.concurrent.mark(&self.collector, self.parts(), budget);
+        self.pacing.count_scanned(done.scanned_bytes, Paid::No);
+        done.slice
     }
 
     fn try_finish_beside(&self, own: Option<&MutatorRecord>) -> Result<Finish, StopTimedOut> {
@@ -188,8 +205,10 @@ impl Inner {
     /// A whole cycle, or the rest of one; `None` when the heap is being dropped.
     fn mark_in_background(&self) -> Result<Option<CycleReport>, StopTimedOut> {
         if !self.concurrent.is_open() {
+            self.wait_for_lull();
             self.begin_beside(None)?;
         }
+        let mut worked = 0;
         let mut delays = Random::new(self.config.mark_delay_seed + self.collector.cycles());
         loop {
             if self.threads.quits() {
@@ -199,12 +218,34 @@ impl Inner {
                 0 => SLICE_BYTES,
                 _ => delay(&mut delays),
             };
-            let slice = self.concurrent.mark(&self.collector, self.parts(), budget);
-            if slice == Slice::Empty
-                && let Finish::Done(report) = self.try_finish_beside(None)?
-            {
-                return Ok(Some(report));
+            let begin = os::thread_cpu_nanos();
+            let slice = self.mark_beside(budget);
+            worked += os::thread_cpu_nanos() - begin;
+            self.revise_pacing();
+            if self.should_rest(worked) {
+                self.rest();
             }
+            if slice == Slice::Empty {
+                self.wait_for_lull();
+                if let Finish::Done(report) = self.try_finish_beside(None)? {
+                    return Ok(Some(report));
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Waits a moment for one when every mutator is safe, unless the heap is late
+    /// or somebody waits.
+    fn wait_for_lull(&self) {
+        let begin = os::now_nanos();
+        while !self.world.is_at_rest()
+            && os::now_nanos() - begin < PATIENCE.as_nanos() as u64
+            && self.collector_thread.waiting.load(Relaxed) == 0
+            && !self.threads.quits()
+        {
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 }
@@ -225,9 +266,10 @@ fn run_collector(inner: &Inner) {
     loop {
         {
             let mut state = lock(&thread.state);
-            while !state.kicked && !inner.threads.quits() {
-                state = thread.wake.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
-            }
+            // A cycle that a mutator kept from its last stop is not given up.
+            let pause = inner.concurrent.is_open().then_some(inner.config.stop_limit);
+            let idle = |state: &mut ThreadState| !state.kicked && !inner.threads.quits();
+            state = wait_while(&thread.wake, state, pause, idle);
             state.kicked = false;
         }
         if inner.threads.quits() {
@@ -275,7 +317,7 @@ impl Mutator {
         let inner = self.inner();
         let step = {
             let record = self.record();
-            let _safe = SafeSection::begin(&inner.world, record);
+            let _safe = SafeSection::begin(inner, record);
             let _cycle = inner.lock_cycle();
             inner.step(record, force, budget_bytes as u64).map_err(|error| {
                 inner.put_off(Some(record), error);
@@ -305,7 +347,7 @@ impl Inner {
             self.begin_beside(Some(own))?;
             return Ok(Step::Marking);
         }
-        if self.concurrent.mark(&self.collector, self.parts(), budget) == Slice::Empty
+        if self.mark_beside(budget) == Slice::Empty
             && let Finish::Done(report) = self.try_finish_beside(Some(own))?
         {
             self.note_cycle(&report, forced);

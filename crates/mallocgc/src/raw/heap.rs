@@ -23,6 +23,7 @@ use crate::raw::concurrent::CollectorThread;
 use crate::raw::config::Config;
 use crate::raw::layout::{Layout, Layouts};
 use crate::raw::mutator::Mutator;
+use crate::raw::pacing::Pacing;
 use crate::raw::root::Root;
 use crate::raw::runner::Runners;
 use crate::raw::settings::ClearHooks;
@@ -122,6 +123,7 @@ pub(crate) struct Inner {
     pub(crate) collector: Collector,
     pub(crate) concurrent: Concurrent,
     pub(crate) collector_thread: CollectorThread,
+    pub(crate) pacing: Pacing,
     pub(crate) roots: Roots,
     /// Ranges whose contents never die.
     pub(crate) statics: Mutex<Vec<(Address, usize)>>,
@@ -233,6 +235,7 @@ impl Heap {
             collector,
             concurrent: Concurrent::default(),
             collector_thread: CollectorThread::default(),
+            pacing: Pacing::new(pacer),
             roots: Roots::new(id),
             statics: Mutex::new(Vec::new()),
             layouts,
@@ -398,7 +401,7 @@ impl Inner {
         }
         // While waiting for the lock this thread must not keep the world
         // from stopping.
-        let _safe = own.map(|record| SafeSection::begin(&self.world, record));
+        let _safe = own.map(|record| SafeSection::begin(self, record));
         let report = self.collect_safe(own, force)?;
         if report.is_some() {
             self.after_cycle(force);
@@ -423,7 +426,7 @@ impl Inner {
         if callback::is_inside() {
             return Err(GcError::Reentrant);
         }
-        let _safe = own.map(|record| SafeSection::begin(&self.world, record));
+        let _safe = own.map(|record| SafeSection::begin(self, record));
         let _cycle = self.lock_cycle();
         if self.concurrent.is_open() {
             let report = self.finish_beside(own).map_err(|error| {
@@ -523,6 +526,7 @@ impl Inner {
         if forced {
             self.forced_cycles.fetch_add(1, Relaxed);
         }
+        self.finish_pacing(report);
         self.record_cycle(report, forced);
         self.profile.publish();
     }
@@ -568,19 +572,20 @@ impl Extensions for CycleExtensions<'_> {
 
 /// A mutator is safe until this is dropped.
 pub(crate) struct SafeSection<'w> {
-    world: &'w World,
+    inner: &'w Inner,
     record: &'w MutatorRecord,
 }
 
 impl<'w> SafeSection<'w> {
-    pub(crate) fn begin(world: &'w World, record: &'w MutatorRecord) -> SafeSection<'w> {
-        world.leave(record);
-        SafeSection { world, record }
+    pub(crate) fn begin(inner: &'w Inner, record: &'w MutatorRecord) -> SafeSection<'w> {
+        inner.world.leave(record);
+        SafeSection { inner, record }
     }
 }
 
 impl Drop for SafeSection<'_> {
     fn drop(&mut self) {
-        self.world.enter(self.record);
+        let waited = self.inner.world.enter(self.record);
+        self.inner.history.note_blocked(waited);
     }
 }

@@ -15,6 +15,7 @@ mod action;
 mod runner;
 pub mod barrier;
 pub mod concurrent;
+mod pacing;
 pub mod finalizer;
 pub mod dynamic;
 pub mod cleanup;

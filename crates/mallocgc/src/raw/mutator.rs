@@ -482,6 +482,9 @@ impl Mutator {
         if self.cache().sample_large(bytes) {
             inner.sample(place, bytes);
         }
+        if inner.space.is_marking() {
+            self.assist();
+        }
         if inner.is_due() {
             inner.announce_cycle();
         }
@@ -522,6 +525,9 @@ impl Mutator {
         }
         if cell.sampled {
             inner.sample(cell.address, cell_bytes);
+        }
+        if inner.space.is_marking() {
+            self.assist();
         }
         if inner.is_due() {
             inner.announce_cycle();
@@ -589,7 +595,7 @@ impl Mutator {
         let inner = self.inner();
         let word = inner.world.poll_word();
         if word & STOP != 0 {
-            inner.world.park_if_stopping(self.record());
+            inner.history.note_blocked(inner.world.park_if_stopping(self.record()));
         }
         if word & ABANDONED != 0 {
             inner.world.detach_abandoned(&inner.space);
@@ -599,7 +605,7 @@ impl Mutator {
                 // A mutator that does not stop puts the cycle off; it is logged.
                 let _ = inner.collect(Some(self.record()), Force::Now);
             }
-        } else if word & CYCLE_DUE != 0 {
+        } else if word & CYCLE_DUE != 0 && !self.help_if_late() {
             let _ = inner.collect(Some(self.record()), Force::IfNeeded);
         }
     }
@@ -630,7 +636,7 @@ impl Mutator {
             return f();
         }
         let inner = self.heap.inner();
-        let _safe = SafeSection::begin(&inner.world, self.record());
+        let _safe = SafeSection::begin(inner, self.record());
         f()
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct History {
     stopped: Histogram,
     /// How long stopping them took, per cycle.
     time_to_stop: Histogram,
+    /// How long mutators were kept from running, each time.
+    blocked: Histogram,
     gc_cpu_nanos: AtomicU64,
     live_bytes: AtomicU64,
     last_mark_nanos: AtomicU64,
@@ -40,10 +42,18 @@ impl History {
             pauses: Lock::new(Rank::Observe, PauseRing::default()),
             stopped: Histogram::new(),
             time_to_stop: Histogram::new(),
+            blocked: Histogram::new(),
             gc_cpu_nanos: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
             last_mark_nanos: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
+        }
+    }
+
+    /// A mutator waited for a stopped world to go on.
+    pub(crate) fn note_blocked(&self, nanos: u64) {
+        if nanos != 0 {
+            self.blocked.record(nanos);
         }
     }
 
@@ -73,6 +83,10 @@ impl Inner {
         history.last_mark_nanos.store(report.mark_cpu_nanos, Relaxed);
         history.stopped.record(report.pause_nanos);
         history.time_to_stop.record(report.stop_nanos);
+        if report.flip_pause_nanos != 0 {
+            history.stopped.record(report.flip_pause_nanos);
+            history.time_to_stop.record(report.end_stop_nanos);
+        }
         let pause = Pause { nanos: report.pause_nanos, end_nanos: os::wall_clock_nanos() };
         history.pauses.lock().record(pause);
         if self.config.trace_level == 0 && !self.events.is_on() {
@@ -265,6 +279,18 @@ impl Heap {
     /// How long stopping the mutators took in each cycle; nanoseconds.
     pub fn time_to_stop_histogram(&self) -> HistogramSnapshot {
         self.inner().history.time_to_stop.snapshot()
+    }
+
+    /// How long mutators were kept from running by the collector, each time one
+    /// of them waited for the world to go on; nanoseconds.
+    pub fn blocking_histogram(&self) -> HistogramSnapshot {
+        self.inner().history.blocked.snapshot()
+    }
+
+    /// How long mutators marked for what they allocated, each time;
+    /// nanoseconds.
+    pub fn assist_histogram(&self) -> HistogramSnapshot {
+        self.inner().pacing.assists.snapshot()
     }
 
     /// Spans and cells by size class: all swept or unswept spans that no

@@ -238,12 +238,11 @@ impl World {
         record.in_use.store(false, Relaxed);
     }
 
-    /// Makes a mutator active; waits while the world is stopped.
+    /// Makes a mutator active; waits while the world is stopped. Nanoseconds
+    /// waited.
     #[inline]
-    pub(crate) fn enter(&self, record: &MutatorRecord) {
-        if !self.gate.try_enter(&record.state) {
-            self.wait_to_enter(record);
-        }
+    pub(crate) fn enter(&self, record: &MutatorRecord) -> u64 {
+        if self.gate.try_enter(&record.state) { 0 } else { self.wait_to_enter(record) }
     }
 
     /// Makes a mutator safe.
@@ -266,9 +265,10 @@ impl World {
         self.arrived.notify_all();
     }
 
-    /// Lets a stop happen, then becomes active.
+    /// Lets a stop happen, then becomes active. Nanoseconds waited.
     #[cold]
-    fn wait_to_enter(&self, record: &MutatorRecord) {
+    fn wait_to_enter(&self, record: &MutatorRecord) -> u64 {
+        let begin = os::now_nanos();
         loop {
             let mut mutators = self.mutators.lock();
             self.arrived.notify_all();
@@ -277,17 +277,24 @@ impl World {
             }
             drop(mutators);
             if self.gate.try_enter(&record.state) {
-                return;
+                return os::now_nanos() - begin;
             }
         }
     }
 
     /// A boundary of an active mutator: parks while the world is stopped.
-    pub(crate) fn park_if_stopping(&self, record: &MutatorRecord) {
-        if self.poll_word() & STOP != 0 {
-            self.gate.leave(&record.state);
-            self.wait_to_enter(record);
+    /// Nanoseconds waited.
+    pub(crate) fn park_if_stopping(&self, record: &MutatorRecord) -> u64 {
+        if self.poll_word() & STOP == 0 {
+            return 0;
         }
+        self.gate.leave(&record.state);
+        self.wait_to_enter(record)
+    }
+
+    /// Whether every mutator is safe this moment. Stops nobody.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        first_active(&self.mutators.lock()).is_none()
     }
 
     /// Stops every mutator but `own`, which the calling thread has made safe.
