@@ -236,4 +236,60 @@ mod loom_models {
             sweeper.join().unwrap();
         });
     }
+
+    /// The way a newborn comes to the marker: what its span notes, the flag of its
+    /// page, the slot that refers to it.
+    struct Published {
+        from: AtomicU64,
+        flag: AtomicU64,
+        slot: AtomicU64,
+    }
+
+    impl Published {
+        /// As `note_newborns`, allocation, and `Mutator::write`.
+        fn allocate_and_store(&self) {
+            self.from.store(7, Relaxed);
+            self.flag.store(1, Release);
+            self.slot.store(1, Release);
+        }
+
+        /// As `Marker::visit`: from which cell on there are newborns, as the
+        /// marker sees it, if it has the reference.
+        fn visit(&self) -> Option<u64> {
+            if self.slot.load(Acquire) == 0 {
+                return None;
+            }
+            assert_eq!(self.flag.load(Acquire), 1, "a newborn is taken for an old object");
+            Some(self.from.load(Relaxed))
+        }
+    }
+
+    /// Whoever has a reference to a newborn knows it for one; a second mutator
+    /// that passes it on changes nothing.
+    #[test]
+    fn loom_a_marker_knows_a_newborn() {
+        loom::model(|| {
+            let word = || AtomicU64::new(0);
+            let model = Arc::new(Published { from: word(), flag: word(), slot: word() });
+            let passed_on = Arc::new(AtomicU64::new(0));
+            let mutator = {
+                let model = model.clone();
+                thread::spawn(move || model.allocate_and_store())
+            };
+            let other = {
+                let (model, passed_on) = (model.clone(), passed_on.clone());
+                thread::spawn(move || {
+                    if model.slot.load(Acquire) != 0 {
+                        passed_on.store(1, Release);
+                    }
+                })
+            };
+            assert!(matches!(model.visit(), None | Some(7)));
+            if passed_on.load(Acquire) != 0 {
+                assert_eq!(model.visit(), Some(7), "found in the other's slot");
+            }
+            mutator.join().unwrap();
+            other.join().unwrap();
+        });
+    }
 }

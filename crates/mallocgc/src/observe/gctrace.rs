@@ -24,6 +24,10 @@
 //! | `0.10 MiB roots` | root bytes scanned |
 //! | `2 finalizers 0 cleanups 5 weak` | queued, queued, cleared by this cycle |
 //! | `3 mutators 2 workers` | threads attached, threads that marked |
+//! | `beside 0.031+0.012 ms` | only beside the mutators: milliseconds of the first and of the last stop |
+//! | `1 rounds` | stops that had mutators go on, since too much was left to mark |
+//! | `0.400 ms assists` | processor time of mutators that marked |
+//! | `25% of processors` | share of the processors that marking had |
 //! | `(forced)` | somebody asked for the cycle |
 //! | `swept 0.800 ms` | only with eager sweeping: its part of the stopped time, before `(forced)` |
 //!
@@ -106,6 +110,17 @@ impl Display for TraceLine<'_> {
             record.mutators,
             record.workers,
         )?;
+        if let Some(beside) = &record.beside {
+            write!(
+                f,
+                ", beside {}+{} ms, {} rounds, {} ms assists, {:.0}% of processors",
+                Millis(beside.flip_nanos),
+                Millis(beside.end_nanos),
+                beside.rounds,
+                Millis(beside.assist_nanos),
+                beside.utilization * 100.0,
+            )?;
+        }
         if record.eager_sweep_nanos != 0 {
             write!(f, ", swept {} ms", Millis(record.eager_sweep_nanos))?;
         }
@@ -241,9 +256,11 @@ impl Display for SpansLine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::BesideRecord;
 
     fn sample() -> CycleRecord {
         CycleRecord {
+            beside: None,
             number: 7,
             forced: true,
             start_nanos: 1_204_567_000,
@@ -284,6 +301,17 @@ mod tests {
         );
         let eager = CycleRecord { forced: false, eager_sweep_nanos: 800_000, ..sample() };
         assert!(eager.trace_line().to_string().ends_with("2 workers, swept 0.800 ms"));
+        let beside = BesideRecord {
+            flip_nanos: 31_000,
+            end_nanos: 12_000,
+            rounds: 1,
+            assist_nanos: 400_000,
+            utilization: 0.25,
+        };
+        let beside = CycleRecord { beside: Some(beside), ..sample() };
+        assert!(beside.trace_line().to_string().ends_with(
+            "2 workers, beside 0.031+0.012 ms, 1 rounds, 0.400 ms assists, 25% of processors (forced)"
+        ));
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(crate) struct Pacing {
     assist_nanos: AtomicU64,
     /// When a mutator was last in debt.
     debt_nanos: AtomicU64,
+    /// Share of the processors that marking had in the last cycle, in millionths.
+    utilization_ppm: AtomicU64,
     /// How long assists took, each.
     pub(crate) assists: Histogram,
 }
@@ -73,6 +75,7 @@ impl Pacing {
             begun_nanos: AtomicU64::new(0),
             assist_nanos: AtomicU64::new(0),
             debt_nanos: AtomicU64::new(0),
+            utilization_ppm: AtomicU64::new(0),
             assists: Histogram::new(),
         }
     }
@@ -186,6 +189,11 @@ impl Inner {
             controller.finish_sweep();
             controller.pace(&MemoryUse::default())
         };
+        if beside {
+            let time = (report.end_nanos - report.begin_nanos).max(1) * os::processors() as u64;
+            let used = report.mark_cpu_nanos.min(time) as f64 / time as f64;
+            pacing.utilization_ppm.store((used * 1e6) as u64, Relaxed);
+        }
         // Small heaps are marked in a stop: nothing is allocated meanwhile.
         if pace.trigger_bytes >= self.config.concurrent_from_bytes as u64 {
             self.space.trigger_bytes.fetch_min(pace.trigger_bytes, Relaxed);
@@ -215,6 +223,16 @@ impl Inner {
 }
 
 impl Pacing {
+    /// Processor time of assists in this cycle, or in the last.
+    pub(crate) fn assist_nanos(&self) -> u64 {
+        self.assist_nanos.load(Relaxed)
+    }
+
+    /// Share of the processors that marking had in the last cycle, 0 to 1.
+    pub(crate) fn utilization(&self) -> f64 {
+        self.utilization_ppm.load(Relaxed) as f64 / 1e6
+    }
+
     /// Whether a mutator was in debt a moment ago.
     fn is_in_debt(&self) -> bool {
         const MOMENT_NANOS: u64 = 1_000_000;

@@ -9,7 +9,8 @@ use crate::base::sync::{AtomicU64, Lock, Ordering, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::heap::meta::MetaStat;
 use crate::observe::{
-    CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing, SpanStatistics,
+    BesideRecord, CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing,
+    SpanStatistics,
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
@@ -100,7 +101,8 @@ impl Inner {
             time_to_stop_nanos: report.stop_nanos,
             mark_nanos: report.roots_nanos + report.mark_nanos,
             finalize_nanos: report.decide_nanos,
-            stopped_nanos: report.pause_nanos,
+            stopped_nanos: report.pause_nanos + report.flip_pause_nanos,
+            beside: (report.flip_pause_nanos != 0).then(|| self.beside_record(report)),
             eager_sweep_nanos: 0,
             mark_cpu_nanos: report.mark_cpu_nanos,
             gc_cpu_fraction: history.cpu_fraction(),
@@ -127,6 +129,16 @@ impl Inner {
         if self.config.trace_level > 1 {
             let spans = self.span_statistics();
             self.log_lines(|out| spans.write_trace(report.number, out));
+        }
+    }
+
+    fn beside_record(&self, report: &CycleReport) -> BesideRecord {
+        BesideRecord {
+            flip_nanos: report.flip_pause_nanos,
+            end_nanos: report.pause_nanos,
+            rounds: report.rounds,
+            assist_nanos: self.pacing.assist_nanos(),
+            utilization: self.pacing.utilization(),
         }
     }
 
@@ -291,6 +303,12 @@ impl Heap {
     /// nanoseconds.
     pub fn assist_histogram(&self) -> HistogramSnapshot {
         self.inner().pacing.assists.snapshot()
+    }
+
+    /// Share of the processors that marking had in the last cycle beside the
+    /// mutators, assists included, 0 to 1.
+    pub fn marking_utilization(&self) -> f64 {
+        self.inner().pacing.utilization()
     }
 
     /// Spans and cells by size class: all swept or unswept spans that no
