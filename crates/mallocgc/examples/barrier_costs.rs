@@ -7,6 +7,7 @@ use mallocgc::raw::{Config, Force, Heap, Mutator, Step, TypeLayout};
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicPtr, Ordering::Release};
+use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 const SLOTS: usize = 512;
@@ -49,11 +50,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Config::default()
     };
     let heap = Heap::new(config)?;
-    // Two mutators, so that the first stop makes the fences the cheap ones.
-    let other = heap.clone();
-    std::thread::spawn(move || other.attach().map(drop)).join().expect("it attaches")?;
-    heap.gc(Force::Now)?;
     let mut mutator = heap.attach()?;
+    // A stop of two mutators makes the fences the cheap ones.
+    let (other, barrier) = (heap.clone(), Arc::new(Barrier::new(2)));
+    let (arrives, ends) = (barrier.clone(), barrier.clone());
+    let thread = std::thread::spawn(move || {
+        let mut mutator = other.attach().expect("memory");
+        mutator.blocking(|| (arrives.wait(), arrives.wait()));
+    });
+    barrier.wait();
+    mutator.gc(Force::Now)?;
+    ends.wait();
+    mutator.blocking(|| thread.join()).expect("it detaches");
     let references = heap.layout(&TypeLayout::repeat(1, 1))?;
     let array = mutator.new_array(references, SLOTS)?;
     mutator.push_root(array);

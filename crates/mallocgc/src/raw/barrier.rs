@@ -179,16 +179,24 @@ impl Mutator {
     #[cold]
     #[inline(never)]
     pub(crate) fn shade(&self, value: usize) {
-        let inner = self.inner();
-        if inner.space.may_be_unmarked(Address::new(value)) {
-            self.record().shades.push(value, &inner.world.shades, inner.space.meta());
+        if self.space().may_be_unmarked(Address::new(value))
+            && !self.record().shades.try_push(value)
+        {
+            self.shade_slow(value);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn shade_slow(&self, value: usize) {
+        let inner = self.inner();
+        self.record().shades.push(value, &inner.world.shades, inner.space.meta());
     }
 
     /// The address of the marking word, for generated code: a word of 32 bits
     /// that is not zero while the barrier must be called. It changes while no
     /// mutator is between boundaries.
     pub fn marking_word_address(&self) -> *const u32 {
-        core::ptr::from_ref(&self.inner().space.marking).cast()
+        core::ptr::from_ref(&self.space().marking).cast()
     }
 }

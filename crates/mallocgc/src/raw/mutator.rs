@@ -11,6 +11,7 @@ use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache, Cursors};
 use crate::heap::error::AllocError;
 use crate::heap::large::Clear;
 use crate::heap::layouts::LayoutRecord;
+use crate::heap::space::Space;
 use crate::heap::span_class::{Scan, SpanClassId};
 use crate::layout::LayoutId;
 use crate::raw::heap::{Force, GcError, Heap, HeapError, Inner, SafeSection};
@@ -68,15 +69,14 @@ pub struct AllocClass {
 /// # Invariants
 ///
 /// 1. `record` is this mutator's and lives as long as `heap`.
-/// 2. `poll_word` is the world's and `marking_word` the space's, which `heap`
-///    keeps.
+/// 2. `poll_word` is the world's, and `space` the heap's, which `heap` keeps.
 /// 3. `cursors` are those of the record's cache.
 #[derive(Debug)]
 pub struct Mutator {
     record: NonNull<MutatorRecord>,
     cursors: Cursors,
     poll_word: NonNull<AtomicU32>,
-    marking_word: NonNull<AtomicU32>,
+    space: NonNull<Space>,
     heap_id: NonZeroU64,
     /// Counts down to the next forced collection, for debugging.
     until_collection: Cell<u32>,
@@ -103,7 +103,7 @@ impl Mutator {
             cursors: unsafe { record.as_ref() }.cache.cursors(),
             poll_word: NonNull::new(inner.world.poll_word_address().cast_mut().cast())
                 .expect("a field has an address"),
-            marking_word: NonNull::from(&inner.space.marking),
+            space: NonNull::from(&inner.space),
             heap_id: NonZeroU64::new(inner.id).expect("heaps are numbered from one"),
             until_collection: Cell::new(inner.config.collect_every),
             failure: Cell::new(AllocError::Reentrant),
@@ -143,11 +143,17 @@ impl Mutator {
         self.heap.inner()
     }
 
+    /// The heap's memory, at hand for the barrier.
+    #[inline(always)]
+    pub(crate) fn space(&self) -> &Space {
+        // SAFETY: invariant 2.
+        unsafe { self.space.as_ref() }
+    }
+
     /// Whether marking runs beside the mutators, so that the barrier has work.
     #[inline(always)]
     pub(crate) fn is_marking(&self) -> bool {
-        // SAFETY: invariant 2. Relaxed: as `Space::is_marking`.
-        unsafe { self.marking_word.as_ref() }.load(Relaxed) != 0
+        self.space().is_marking()
     }
 
     // --- allocation --------------------------------------------------------

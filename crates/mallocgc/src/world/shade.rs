@@ -141,18 +141,26 @@ impl ShadeBuffer {
         }
     }
 
-    /// Notes a reference. Called by the owner.
-    #[inline]
-    pub(crate) fn push(&self, value: usize, shades: &Shades, meta: &Meta) {
-        if self.at.get() == self.end.get() && !self.renew(shades, meta) {
-            shades.lose();
-            return;
-        }
+    /// Notes a reference; `false` when there is no room. Called by the owner.
+    #[inline(always)]
+    pub(crate) fn try_push(&self, value: usize) -> bool {
         let at = self.at.get();
+        if at == self.end.get() {
+            return false;
+        }
         // SAFETY: invariant 1: `at` is below `end`.
         unsafe {
             at.write(value);
             self.at.set(at.add(1));
+        }
+        true
+    }
+
+    /// Notes a reference, or that one was lost. Called by the owner.
+    pub(crate) fn push(&self, value: usize, shades: &Shades, meta: &Meta) {
+        let pushed = self.try_push(value) || self.renew(shades, meta) && self.try_push(value);
+        if !pushed {
+            shades.lose();
         }
     }
 
