@@ -142,6 +142,15 @@ pub struct CycleReport {
 }
 
 impl CycleReport {
+    /// The time in which the collector had all of so many processors, or as much
+    /// time of them as that.
+    pub(crate) fn whole_nanos(&self, processors: u64) -> u64 {
+        match self.flip_pause_nanos {
+            0 => self.end_nanos.saturating_sub(self.begin_nanos),
+            flip => flip + self.pause_nanos + self.mark_cpu_nanos / processors.max(1),
+        }
+    }
+
     /// A cycle begins: what the last one left is swept.
     pub(super) fn begin(space: &Space) -> CycleReport {
         let begin_nanos = os::now_nanos();

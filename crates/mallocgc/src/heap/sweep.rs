@@ -97,28 +97,37 @@ impl Space {
     /// `free_index`, which cells had been handed out. A mark elsewhere was left
     /// by a reference that points into no object, one past the end of its own
     /// perhaps, and goes. Newborns become survivors (`newborn`).
+    ///
+    /// Most spans are garbage or were handed out to their end, so words without
+    /// a mark and words below `free_index` are not compared.
     fn keep_allocated(&self, span: &Span) -> usize {
-        let (mut live, mut stray) = (0, 0);
-        let mut handed_out = span.free_index();
         let has_newborns = span.newborn_from().is_some();
-        let bits = self.survivor_bits(span).iter().zip(self.mark_bits(span));
-        for (word, (survivors, before)) in bits.enumerate() {
+        let (mut live, mut stray) = (0, 0);
+        let (survivors, before) = (self.survivor_bits(span), self.mark_bits(span));
+        let free_index = span.free_index();
+        for (word, (survivors, before)) in survivors.iter().zip(before).enumerate() {
             // Relaxed throughout: marks were published when the world was
             // stopped, and the sweeper owns the span.
-            let below = if handed_out < 64 { (1 << handed_out) - 1 } else { u64::MAX };
             let marked = survivors.load(Relaxed);
-            let kept = marked & (before.load(Relaxed) | below);
-            stray += (marked ^ kept).count_ones() as usize;
-            let kept = if has_newborns { kept | self.newborn_word(span, word) } else { kept };
-            if kept != marked {
-                survivors.store(kept, Relaxed);
-            }
-            if has_newborns {
-                newborn::fence_before_forgetting();
+            if marked != 0 || has_newborns {
+                let mut kept = marked;
+                if free_index < (word + 1) * 64 {
+                    let below = (1 << free_index.saturating_sub(word * 64)) - 1;
+                    kept &= before.load(Relaxed) | below;
+                    stray += (marked ^ kept).count_ones() as usize;
+                }
+                if has_newborns {
+                    kept |= self.newborn_word(span, word);
+                }
+                if kept != marked {
+                    survivors.store(kept, Relaxed);
+                }
+                live += kept.count_ones() as usize;
+                if has_newborns {
+                    newborn::fence_before_forgetting();
+                }
             }
             before.store(0, Relaxed);
-            live += kept.count_ones() as usize;
-            handed_out = handed_out.saturating_sub(64);
         }
         if stray != 0 {
             self.live_bytes.fetch_sub((stray * span.cell_bytes()) as u64, Relaxed);
@@ -234,7 +243,7 @@ impl Space {
             }
             if run != 0 {
                 // When the system refuses, the pages stay: nothing is lost.
-                let _ = self.decommit_range(start + (at - run) * page, run * page);
+                let _ = self.decommit_holes(start + (at - run) * page, run * page);
                 run = 0;
             }
         }

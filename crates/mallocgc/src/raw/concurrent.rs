@@ -93,6 +93,10 @@ impl Inner {
     /// comes to a boundary waits for its end.
     pub(crate) fn announce_cycle(&self) {
         let thread = self.config.background && self.marks_beside();
+        // Who found no memory waits for the cycle at the next boundary.
+        if self.space.short_of_memory.load(Relaxed) {
+            self.world.announce_cycle();
+        }
         if self.space.is_marking() || !thread || !self.kick_collector() {
             self.world.announce_cycle();
         }
@@ -183,8 +187,8 @@ impl Inner {
                 }
             }
             match self.mark_in_background() {
-                Ok(Some(report)) => {
-                    self.note_cycle(&report, false);
+                Ok(Some(mut report)) => {
+                    self.note_cycle(&mut report, false);
                     true
                 }
                 Ok(None) => false,
@@ -194,11 +198,8 @@ impl Inner {
                 }
             }
         };
-        if self.world.has_abandoned() {
-            self.world.detach_abandoned(&self.space);
-        }
         if ended {
-            self.kick_background();
+            self.after_cycle(Force::IfNeeded);
         }
     }
 
@@ -340,17 +341,17 @@ impl Inner {
                 return Ok(Step::Idle);
             }
             if !self.marks_beside() {
-                let report = self.collect_stopped(Some(own))?;
-                self.note_cycle(&report, forced);
+                let mut report = self.collect_stopped(Some(own))?;
+                self.note_cycle(&mut report, forced);
                 return Ok(Step::Finished);
             }
             self.begin_beside(Some(own))?;
             return Ok(Step::Marking);
         }
         if self.mark_beside(budget) == Slice::Empty
-            && let Finish::Done(report) = self.try_finish_beside(Some(own))?
+            && let Finish::Done(mut report) = self.try_finish_beside(Some(own))?
         {
-            self.note_cycle(&report, forced);
+            self.note_cycle(&mut report, forced);
             return Ok(Step::Finished);
         }
         Ok(Step::Marking)

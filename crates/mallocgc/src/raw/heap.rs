@@ -22,8 +22,10 @@ use crate::os::{self, Reservation};
 use crate::raw::concurrent::CollectorThread;
 use crate::raw::config::Config;
 use crate::raw::layout::{Layout, Layouts};
+use crate::raw::limits::Limiting;
 use crate::raw::mutator::Mutator;
 use crate::raw::pacing::Pacing;
+use crate::raw::pressure::PressureHooks;
 use crate::raw::root::Root;
 use crate::raw::runner::Runners;
 use crate::raw::settings::ClearHooks;
@@ -118,6 +120,8 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) workers: usize,
     pub(crate) pacer: Lock<PacerSettings>,
+    pub(crate) limiting: Limiting,
+    pub(crate) pressure: PressureHooks,
     /// One cycle at a time.
     pub(crate) cycle: Lock<()>,
     pub(crate) collector: Collector,
@@ -217,6 +221,7 @@ impl Heap {
         };
         space.trigger_bytes.store(pacer.pace(0).trigger_bytes, Relaxed);
         space.clobber.store(config.clobber, Relaxed);
+        let limiting = Limiting::new(&config);
         let profile_rate = AtomicU64::new(config.profile_rate);
         let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let profile = Profile::new(ProfileConfig {
@@ -231,6 +236,8 @@ impl Heap {
             config,
             workers,
             pacer: Lock::new(Rank::Observe, pacer),
+            limiting,
+            pressure: PressureHooks::new(),
             cycle: Lock::new(Rank::Cycle, ()),
             collector,
             concurrent: Concurrent::default(),
@@ -250,6 +257,7 @@ impl Heap {
             history: History::new(),
             space,
         });
+        inner.apply_memory_limit();
         Ok(Heap { owner: Arc::new(Owner { inner }) })
     }
 
@@ -377,7 +385,8 @@ impl Inner {
     pub(crate) fn is_due(&self) -> bool {
         // Relaxed: decided again under the cycle lock.
         let trigger = self.space.trigger_bytes.load(Relaxed);
-        self.space.live_bytes.load(Relaxed) >= trigger
+        let heap_bytes = self.heap_bytes();
+        (heap_bytes >= trigger && !self.is_held(heap_bytes))
             || self.space.short_of_memory.load(Relaxed)
             || (trigger != u64::MAX && !self.space.is_marking() && self.is_cheap_to_collect())
     }
@@ -405,6 +414,8 @@ impl Inner {
         let report = self.collect_safe(own, force)?;
         if report.is_some() {
             self.after_cycle(force);
+        } else if self.world.has_abandoned() {
+            self.world.detach_abandoned(&self.space);
         }
         Ok(report)
     }
@@ -418,6 +429,8 @@ impl Inner {
             self.space.finish_sweep();
             self.profile.publish_swept();
         }
+        self.keep_to_memory_limit();
+        self.arm_pressure();
         self.kick_background();
     }
 
@@ -429,11 +442,11 @@ impl Inner {
         let _safe = own.map(|record| SafeSection::begin(self, record));
         let _cycle = self.lock_cycle();
         if self.concurrent.is_open() {
-            let report = self.finish_beside(own).map_err(|error| {
+            let mut report = self.finish_beside(own).map_err(|error| {
                 self.put_off(own, error);
                 GcError::StopTimedOut(error)
             })?;
-            self.note_cycle(&report, false);
+            self.note_cycle(&mut report, false);
         }
         let limit = self.config.stop_limit;
         self.collector.verify(self.parts(), own, limit).map_err(GcError::StopTimedOut)
@@ -475,8 +488,8 @@ impl Inner {
         forced: bool,
     ) -> Result<CycleReport, StopTimedOut> {
         if self.concurrent.is_open() {
-            let report = self.finish_beside(own)?;
-            self.note_cycle(&report, false);
+            let mut report = self.finish_beside(own)?;
+            self.note_cycle(&mut report, false);
             // What died since it began is left for the next.
             if !forced {
                 return Ok(report);
@@ -484,13 +497,13 @@ impl Inner {
         }
         // A mutator that is alone would only wait for itself twice.
         let others = self.world.attached() > usize::from(own.is_some());
-        let report = if others && self.marks_beside() {
+        let mut report = if others && self.marks_beside() {
             self.begin_beside(own)?;
             self.finish_beside(own)?
         } else {
             self.collect_stopped(own)?
         };
-        self.note_cycle(&report, forced);
+        self.note_cycle(&mut report, forced);
         Ok(report)
     }
 
@@ -522,12 +535,13 @@ impl Inner {
     }
 
     /// A cycle has ended.
-    pub(crate) fn note_cycle(&self, report: &CycleReport, forced: bool) {
+    pub(crate) fn note_cycle(&self, report: &mut CycleReport, forced: bool) {
         if forced {
             self.forced_cycles.fetch_add(1, Relaxed);
         }
         self.finish_pacing(report);
-        self.record_cycle(report, forced);
+        let limits = self.finish_cycle_limits(report);
+        self.record_cycle(report, &limits, forced);
         self.profile.publish();
     }
 

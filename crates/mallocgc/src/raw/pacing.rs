@@ -120,7 +120,7 @@ impl Inner {
             processors: os::processors() as u32,
             reason: Reason::Demand,
             live_bytes,
-            external_bytes: 0,
+            external_bytes: self.space.limits.external_bytes() as u64,
             most_work: ScanWork { heap_bytes: live_bytes, ..ScanWork::default() },
         }
     }
@@ -139,9 +139,9 @@ impl Inner {
             let mut controller = pacing.controller.lock();
             controller.set_settings(settings);
             controller.begin_cycle(&self.cycle_start(now, live_bytes));
-            controller.pace(&MemoryUse::default()).goal_bytes
+            controller.pace(&self.external_memory()).goal_bytes
         };
-        let late = u128::from(goal_bytes.max(live_bytes)) * u128::from(LATE_PERCENT) / 100;
+        let late = u128::from(goal_bytes.max(self.heap_bytes())) * u128::from(LATE_PERCENT) / 100;
         let late = u64::try_from(late).unwrap_or(u64::MAX);
         self.space.trigger_bytes.store(late, Relaxed);
         self.revise_pacing();
@@ -152,18 +152,19 @@ impl Inner {
         let pacing = &self.pacing;
         let work = ScanWork { heap_bytes: pacing.scanned.load(Relaxed), ..ScanWork::default() };
         let live_bytes = self.space.live_bytes.load(Relaxed);
-        let progress = Progress { live_bytes, work, memory: MemoryUse::default() };
+        let progress = Progress { live_bytes, work, memory: self.external_memory() };
         let ratio = pacing.controller.lock().revise(&progress);
         pacing.work_left.store(ratio.work_bytes(), Relaxed);
         pacing.bytes_left.store(ratio.runway_bytes(), Relaxed);
     }
 
-    /// A cycle has ended: where the next one begins.
+    /// A cycle has ended: the controller learns from it.
     pub(crate) fn finish_pacing(&self, report: &CycleReport) {
         if self.config.concurrent_from_bytes == usize::MAX {
             return;
         }
         let pacing = &self.pacing;
+        let external = self.space.limits.external_bytes() as u64;
         let beside = report.flip_pause_nanos != 0;
         let scanned = match beside {
             true => pacing.scanned.load(Relaxed),
@@ -171,7 +172,7 @@ impl Inner {
             false => pacing.last_scanned.load(Relaxed),
         };
         pacing.last_scanned.store(scanned, Relaxed);
-        let pace = {
+        {
             let mut controller = pacing.controller.lock();
             if !beside {
                 controller.begin_cycle(&self.cycle_start(report.end_nanos, report.heap_end_bytes));
@@ -179,25 +180,39 @@ impl Inner {
             controller.finish_cycle(&CycleEnd {
                 now_nanos: report.end_nanos,
                 live_bytes: report.heap_end_bytes,
-                external_bytes: 0,
+                external_bytes: external,
                 marked_bytes: report.live_bytes,
-                marked_external_bytes: 0,
+                marked_external_bytes: external,
                 work: ScanWork { heap_bytes: scanned, ..ScanWork::default() },
                 assist_nanos: pacing.assist_nanos.load(Relaxed),
                 idle_nanos: 0,
             });
             controller.finish_sweep();
-            controller.pace(&MemoryUse::default())
-        };
+        }
         if beside {
             let time = (report.end_nanos - report.begin_nanos).max(1) * os::processors() as u64;
             let used = report.mark_cpu_nanos.min(time) as f64 / time as f64;
             pacing.utilization_ppm.store((used * 1e6) as u64, Relaxed);
         }
-        // Small heaps are marked in a stop: nothing is allocated meanwhile.
-        if pace.trigger_bytes >= self.config.concurrent_from_bytes as u64 {
-            self.space.trigger_bytes.fetch_min(pace.trigger_bytes, Relaxed);
+    }
+
+    /// A trigger, led by the runway of marking beside the mutators. Small heaps are
+    /// marked in a stop: nothing is allocated meanwhile.
+    pub(crate) fn led(&self, trigger_bytes: u64) -> u64 {
+        let from = self.config.concurrent_from_bytes as u64;
+        if from > trigger_bytes || trigger_bytes == u64::MAX {
+            return trigger_bytes;
         }
+        let settings = Settings { pacer: *self.pacer.lock(), memory_limit_bytes: u64::MAX };
+        let mut controller = self.pacing.controller.lock();
+        controller.set_settings(settings);
+        let led = controller.pace(&self.external_memory()).trigger_bytes;
+        if led >= from { trigger_bytes.min(led) } else { trigger_bytes }
+    }
+
+    fn external_memory(&self) -> MemoryUse {
+        let external_bytes = self.space.limits.external_bytes() as u64;
+        MemoryUse { external_bytes, ..MemoryUse::default() }
     }
 
     /// Whether the collector thread has had its share of the time.
