@@ -86,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{marking:6.2} ns  write, marking, of what is not marked");
     while mutator.step(Force::Now, 1 << 20)? != Step::Finished {}
     assert_eq!(mutator.step(Force::Now, 1)?, Step::Marking);
-    assert_eq!(mutator.step(Force::Now, (SLOTS * 8 + SLOTS * 16) as usize)?, Step::Marking);
+    assert_eq!(mutator.step(Force::Now, SLOTS * 24)?, Step::Marking);
     let mutator_ref = black_box(&mutator);
     let marked = nanos(|at| store(mutator_ref, slot(at), objects[at]));
     println!("{marked:6.2} ns  write, marking, of what is mostly marked");

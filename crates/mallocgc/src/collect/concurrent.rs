@@ -67,15 +67,6 @@ pub struct Done {
     pub scanned_bytes: u64,
 }
 
-/// How the last stop ended.
-#[derive(Clone, Copy, Debug)]
-pub enum Finish {
-    /// Mutators had noted much: mark on, and try again.
-    MarkMore,
-    /// The cycle is over.
-    Done(CycleReport),
-}
-
 /// The cycle of a heap that is marked beside its mutators, if one is open.
 #[derive(Debug)]
 pub struct Concurrent {
@@ -193,7 +184,8 @@ impl Concurrent {
         Done { slice, scanned_bytes: budget.max(1) - left }
     }
 
-    /// Ends the cycle, unless mutators have noted much. `own` is as for
+    /// Ends the cycle; `None` when mutators have noted much, so that there is more
+    /// to mark first. `own` is as for
     /// [`begin`](Concurrent::begin).
     ///
     /// # Errors
@@ -210,7 +202,7 @@ impl Concurrent {
         own: Option<&MutatorRecord>,
         request: Request,
         extensions: &mut dyn Extensions,
-    ) -> Result<Finish, StopTimedOut> {
+    ) -> Result<Option<CycleReport>, StopTimedOut> {
         let asked = os::now_nanos();
         let stopped = parts.world.stop(own, request.stop_limit)?;
         let no_unwinding = NoUnwinding;
@@ -233,7 +225,7 @@ impl Concurrent {
                 space.open_sweep();
                 core::mem::forget(no_unwinding);
                 drop(stopped);
-                return Ok(Finish::MarkMore);
+                return Ok(None);
             }
             budget = u64::MAX;
         }
@@ -258,7 +250,7 @@ impl Concurrent {
         open.report.pause_nanos = open.report.end_nanos - asked;
         core::mem::forget(no_unwinding);
         drop(stopped);
-        Ok(Finish::Done(open.report))
+        Ok(Some(open.report))
     }
 
     fn marking<'c>(

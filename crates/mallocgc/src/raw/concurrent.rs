@@ -14,7 +14,7 @@
 
 use crate::base::random::Random;
 use crate::base::sync::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use crate::collect::concurrent::{Finish, Slice};
+use crate::collect::concurrent::Slice;
 use crate::collect::cycle::CycleReport;
 use crate::observe::Event;
 use crate::os;
@@ -153,7 +153,7 @@ impl Inner {
     ) -> Result<CycleReport, StopTimedOut> {
         loop {
             while self.mark_beside(SLICE_BYTES) == Slice::More {}
-            if let Finish::Done(report) = self.try_finish_beside(own)? {
+            if let Some(report) = self.try_finish_beside(own)? {
                 return Ok(report);
             }
         }
@@ -165,7 +165,10 @@ impl Inner {
         done.slice
     }
 
-    fn try_finish_beside(&self, own: Option<&MutatorRecord>) -> Result<Finish, StopTimedOut> {
+    fn try_finish_beside(
+        &self,
+        own: Option<&MutatorRecord>,
+    ) -> Result<Option<CycleReport>, StopTimedOut> {
         let mut extensions = CycleExtensions { inner: self };
         let request = self.request();
         self.concurrent.finish(&self.collector, self.parts(), own, request, &mut extensions)
@@ -228,7 +231,7 @@ impl Inner {
             }
             if slice == Slice::Empty {
                 self.wait_for_lull();
-                if let Finish::Done(report) = self.try_finish_beside(None)? {
+                if let Some(report) = self.try_finish_beside(None)? {
                     return Ok(Some(report));
                 }
             }
@@ -349,7 +352,7 @@ impl Inner {
             return Ok(Step::Marking);
         }
         if self.mark_beside(budget) == Slice::Empty
-            && let Finish::Done(mut report) = self.try_finish_beside(Some(own))?
+            && let Some(mut report) = self.try_finish_beside(Some(own))?
         {
             self.note_cycle(&mut report, forced);
             return Ok(Step::Finished);
