@@ -54,8 +54,8 @@ pub trait AmbiguousMarker {
 /// A marker as its client sees it.
 pub(crate) struct Client<'m, 's, const SHARED: bool> {
     pub(crate) marker: &'m mut Marker<'s, SHARED>,
-    pub(crate) space: &'s Space,
-    pub(crate) work: &'s SharedWork,
+    pub(crate) space: &'m Space,
+    pub(crate) work: &'m SharedWork,
 }
 
 impl<const SHARED: bool> Client<'_, '_, SHARED> {

@@ -11,3 +11,4 @@ pub mod ambiguous;
 pub(crate) mod finalize;
 pub mod verify;
 pub mod cycle;
+pub mod concurrent;

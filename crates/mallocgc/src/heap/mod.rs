@@ -17,6 +17,7 @@ mod first_touch;
 pub mod ambiguous;
 pub(crate) mod sweep_gate;
 pub mod space;
+pub(crate) mod newborn;
 pub(crate) mod release;
 pub mod join;
 pub mod sweep;

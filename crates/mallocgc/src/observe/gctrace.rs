@@ -24,6 +24,10 @@
 //! | `0.10 MiB roots` | root bytes scanned |
 //! | `2 finalizers 0 cleanups 5 weak` | queued, queued, cleared by this cycle |
 //! | `3 mutators 2 workers` | threads attached, threads that marked |
+//! | `beside 0.031+0.012 ms` | only beside the mutators: milliseconds of the first and of the last stop |
+//! | `1 rounds` | stops that had mutators go on, since too much was left to mark |
+//! | `0.400 ms assists` | processor time of mutators that marked |
+//! | `25% of processors` | share of the processors that marking had |
 //! | `(forced)` | somebody asked for the cycle |
 //! | `9.00 MiB external` | only if there are such: external bytes |
 //! | `limit 64.0 MiB` | only if it makes the next goal smaller: the memory limit |
@@ -110,6 +114,17 @@ impl Display for TraceLine<'_> {
             record.mutators,
             record.workers,
         )?;
+        if let Some(beside) = &record.beside {
+            write!(
+                f,
+                ", beside {}+{} ms, {} rounds, {} ms assists, {:.0}% of processors",
+                Millis(beside.flip_nanos),
+                Millis(beside.end_nanos),
+                beside.rounds,
+                Millis(beside.assist_nanos),
+                beside.utilization * 100.0,
+            )?;
+        }
         if record.external_bytes != 0 {
             write!(f, ", {} MiB external", Mebibytes(record.external_bytes))?;
         }
@@ -257,9 +272,11 @@ impl Display for SpansLine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::BesideRecord;
 
     fn sample() -> CycleRecord {
         CycleRecord {
+            beside: None,
             number: 7,
             forced: true,
             start_nanos: 1_204_567_000,
@@ -301,6 +318,17 @@ mod tests {
         );
         let eager = CycleRecord { forced: false, eager_sweep_nanos: 800_000, ..sample() };
         assert!(eager.trace_line().to_string().ends_with("2 workers, swept 0.800 ms"));
+        let beside = BesideRecord {
+            flip_nanos: 31_000,
+            end_nanos: 12_000,
+            rounds: 1,
+            assist_nanos: 400_000,
+            utilization: 0.25,
+        };
+        let beside = CycleRecord { beside: Some(beside), ..sample() };
+        assert!(beside.trace_line().to_string().ends_with(
+            "2 workers, beside 0.031+0.012 ms, 1 rounds, 0.400 ms assists, 25% of processors (forced)"
+        ));
         let limited = CycleRecord {
             external_bytes: 9 << 20,
             memory_limit_bytes: 64 << 20,

@@ -239,10 +239,14 @@ impl Inner {
     /// Computes the trigger anew after a setting has changed. Returns the pace.
     pub(crate) fn pace_again(&self) -> Pace {
         let (pace, free) = self.paces();
-        self.limiting.free_trigger_bytes.store(free.trigger_bytes, Relaxed);
-        self.space.trigger_bytes.store(pace.trigger_bytes, Relaxed);
+        self.limiting.free_trigger_bytes.store(self.led(free.trigger_bytes), Relaxed);
+        if self.space.is_marking() {
+            // The trigger says when the cycle is late; the next one looks again.
+            return pace;
+        }
+        self.space.trigger_bytes.store(self.led(pace.trigger_bytes), Relaxed);
         if self.is_due() {
-            self.world.announce_cycle();
+            self.announce_cycle();
         }
         pace
     }
@@ -286,13 +290,13 @@ impl Inner {
         let limits = &self.space.limits;
         let external_bytes = limits.external_bytes() as u64;
         self.history.set_live_bytes(report.live_bytes);
-        let gaps = report.heap_inuse_bytes.saturating_sub(report.heap_start_bytes);
+        let gaps = report.heap_inuse_bytes.saturating_sub(report.heap_end_bytes);
         limiting.gaps_bytes.store(gaps, Relaxed);
         limiting.external_kept_bytes.store(external_bytes, Relaxed);
-        let took = report.end_nanos.saturating_sub(report.begin_nanos);
+        let took = report.whole_nanos(os::processors() as u64);
         let hold = {
             let mut limiter = limiting.limiter.lock();
-            limiter.add_stopped_cycle(report.begin_nanos, report.end_nanos);
+            limiter.add_stopped_cycle(report.end_nanos.saturating_sub(took), report.end_nanos);
             limiter.hold_nanos(took)
         };
         let until = if hold == 0 { 0 } else { report.end_nanos.saturating_add(hold) };
@@ -365,7 +369,7 @@ impl Inner {
     #[inline]
     pub(crate) fn after_growth(&self) {
         if self.is_due() {
-            self.world.announce_cycle();
+            self.announce_cycle();
         }
         if self.limiting.watched.load(Relaxed) {
             self.watch_limits();

@@ -239,7 +239,7 @@ impl Mutator {
             return false;
         }
         let inner = self.inner();
-        let _safe = SafeSection::begin(&inner.world, self.record());
+        let _safe = SafeSection::begin(inner, self.record());
         inner.queue(duty).wait_until_idle(limit)
     }
 

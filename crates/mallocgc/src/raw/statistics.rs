@@ -11,7 +11,8 @@ use crate::collect::cycle::CycleReport;
 use crate::heap::meta::MetaStat;
 use crate::heap::release::bitmap_bytes;
 use crate::observe::{
-    CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing, SpanStatistics,
+    BesideRecord, CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing,
+    SpanStatistics,
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
@@ -29,6 +30,8 @@ pub(crate) struct History {
     stopped: Histogram,
     /// How long stopping them took, per cycle.
     time_to_stop: Histogram,
+    /// How long mutators were kept from running, each time.
+    blocked: Histogram,
     gc_cpu_nanos: AtomicU64,
     live_bytes: AtomicU64,
     last_mark_nanos: AtomicU64,
@@ -43,10 +46,18 @@ impl History {
             pauses: Lock::new(Rank::Observe, PauseRing::default()),
             stopped: Histogram::new(),
             time_to_stop: Histogram::new(),
+            blocked: Histogram::new(),
             gc_cpu_nanos: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
             last_mark_nanos: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
+        }
+    }
+
+    /// A mutator waited for a stopped world to go on.
+    pub(crate) fn note_blocked(&self, nanos: u64) {
+        if nanos != 0 {
+            self.blocked.record(nanos);
         }
     }
 
@@ -108,6 +119,10 @@ impl Inner {
         history.last_mark_nanos.store(report.mark_cpu_nanos, Relaxed);
         history.stopped.record(report.pause_nanos);
         history.time_to_stop.record(report.stop_nanos);
+        if report.flip_pause_nanos != 0 {
+            history.stopped.record(report.flip_pause_nanos);
+            history.time_to_stop.record(report.end_stop_nanos);
+        }
         let pause = Pause { nanos: report.pause_nanos, end_nanos: os::wall_clock_nanos() };
         history.pauses.lock().record(pause);
         if self.config.trace_level == 0 && !self.events.is_on() {
@@ -121,14 +136,15 @@ impl Inner {
             time_to_stop_nanos: report.stop_nanos,
             mark_nanos: report.roots_nanos + report.mark_nanos,
             finalize_nanos: report.decide_nanos,
-            stopped_nanos: report.pause_nanos,
+            stopped_nanos: report.pause_nanos + report.flip_pause_nanos,
+            beside: (report.flip_pause_nanos != 0).then(|| self.beside_record(report)),
             eager_sweep_nanos: 0,
             mark_cpu_nanos: report.mark_cpu_nanos,
             gc_cpu_fraction: history.cpu_fraction(),
             workers: report.workers as u32,
             mutators: report.mutators as u32,
             heap_start_bytes: report.heap_start_bytes,
-            heap_end_bytes: report.heap_start_bytes,
+            heap_end_bytes: report.heap_end_bytes,
             live_bytes: report.live_bytes,
             trigger_bytes: report.trigger_bytes,
             goal_bytes: report.trigger_bytes,
@@ -152,6 +168,16 @@ impl Inner {
         if self.config.trace_level > 1 {
             let spans = self.span_statistics();
             self.log_lines(|out| spans.write_trace(report.number, out));
+        }
+    }
+
+    fn beside_record(&self, report: &CycleReport) -> BesideRecord {
+        BesideRecord {
+            flip_nanos: report.flip_pause_nanos,
+            end_nanos: report.pause_nanos,
+            rounds: report.rounds,
+            assist_nanos: self.pacing.assist_nanos(),
+            utilization: self.pacing.utilization(),
         }
     }
 
@@ -353,6 +379,24 @@ impl Heap {
     /// How long stopping the mutators took in each cycle; nanoseconds.
     pub fn time_to_stop_histogram(&self) -> HistogramSnapshot {
         self.inner().history.time_to_stop.snapshot()
+    }
+
+    /// How long mutators were kept from running by the collector, each time one
+    /// of them waited for the world to go on; nanoseconds.
+    pub fn blocking_histogram(&self) -> HistogramSnapshot {
+        self.inner().history.blocked.snapshot()
+    }
+
+    /// How long mutators marked for what they allocated, each time;
+    /// nanoseconds.
+    pub fn assist_histogram(&self) -> HistogramSnapshot {
+        self.inner().pacing.assists.snapshot()
+    }
+
+    /// Share of the processors that marking had in the last cycle beside the
+    /// mutators, assists included, 0 to 1.
+    pub fn marking_utilization(&self) -> f64 {
+        self.inner().pacing.utilization()
     }
 
     /// Spans and cells by size class: all swept or unswept spans that no

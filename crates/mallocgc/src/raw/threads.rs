@@ -158,12 +158,12 @@ impl Background {
 }
 
 /// Waits while `condition` holds, for `limit` at most if there is one.
-fn wait_while<'s>(
+pub(crate) fn wait_while<'s, S>(
     wake: &Condvar,
-    state: MutexGuard<'s, BackgroundState>,
+    state: MutexGuard<'s, S>,
     limit: Option<Duration>,
-    condition: impl FnMut(&mut BackgroundState) -> bool,
-) -> MutexGuard<'s, BackgroundState> {
+    condition: impl FnMut(&mut S) -> bool,
+) -> MutexGuard<'s, S> {
     match limit {
         None => wake.wait_while(state, condition).unwrap_or_else(|poisoned| poisoned.into_inner()),
         Some(limit) => {
