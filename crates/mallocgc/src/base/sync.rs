@@ -135,6 +135,8 @@ pub enum Rank {
     Records,
     /// Mark work shared between workers.
     Work,
+    /// References that mutators noted for the marker.
+    Shades,
     /// Profile buckets and event sinks.
     Observe,
     /// Span records, page bitmap, growth of the heap.

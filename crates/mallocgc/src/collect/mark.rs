@@ -14,10 +14,18 @@
 //! entry of its own. When the stack cannot grow the entry is dropped, the
 //! object stays marked, and [`Marker::rescan`] finds it again.
 //!
-//! Protection: marking runs while the world is stopped; workers share nothing
-//! but the bitmaps and the pool (`work`).
+//! Beside mutators (`concurrent`) one marker works in slices: when its budget
+//! is used up, what is grey goes to the pool until the next. It passes over
+//! newborn objects (`heap::newborn`).
+//!
+//! Protection: workers share nothing but the bitmaps and the pool (`work`).
+//! With mutators running there is one marker, which reads slots and page
+//! entries with Acquire; what they refer to is not freed meanwhile.
 
-use crate::base::sync::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use crate::base::sync::{
+    AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed},
+};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
 use crate::collect::kernel::{self, Kernel, Level};
 use crate::collect::mark_word::MarkWord;
@@ -51,6 +59,13 @@ const SCANS_PER_LOOK: u32 = 64;
 pub(crate) struct Marked {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
+}
+
+impl Marked {
+    pub(crate) fn add(&mut self, more: Marked) {
+        self.objects += more.objects;
+        self.bytes += more.bytes;
+    }
 }
 
 /// One worker of the mark phase. `SHARED` says whether there are others.
@@ -125,9 +140,12 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
         let page = offset >> PAGE_SHIFT;
         // SAFETY: the page is committed, so the table has its entry (`Space`,
-        // invariant 1). Relaxed: nothing is published while marking.
-        let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
-        const PLAIN: u32 = PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED;
+        // invariant 1). Acquire: pairs with the Release in
+        // `Space::set_page_flag`, so that who sees the flag of newborns sees from
+        // which cell on.
+        let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Acquire));
+        const PLAIN: u32 =
+            PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED | PageInfo::NEWBORN;
         if info.0 & PLAIN != PageInfo::PRESENT {
             self.lower(*hot);
             self.visit_rare(offset, info);
@@ -172,8 +190,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if SHARED { word.claim_shared(bit) } else { word.claim_alone(bit) }
     }
 
-    /// A pointer into a large object, into joined cells, or into no object at
-    /// all.
+    /// A pointer into a large object, into joined cells, among newborns, or into
+    /// no object at all.
     #[cold]
     fn visit_rare(&mut self, offset: usize, info: PageInfo) {
         if info == PageInfo::NONE {
@@ -181,13 +199,19 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             // into this heap any more. `verify` reports such slots.
             return;
         }
-        if info.is_joined() {
-            return self.visit_joined(offset, info);
-        }
         let Some(id) = self.space.span_of_page(PageId((offset >> PAGE_SHIFT) as u32)) else {
             return;
         };
         let span = self.space.span(id);
+        if info.has(PageInfo::NEWBORN) && self.is_newborn(span, offset, info) {
+            return;
+        }
+        if info.is_joined() {
+            return self.visit_joined(offset, info);
+        }
+        if !info.has(PageInfo::LARGE) {
+            return self.visit_among_newborns(span, offset, info);
+        }
         let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
         if !self.set_mark(first, 0) {
             return;
@@ -199,15 +223,40 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    /// A pointer into a span with joined cells: all of an object's are marked.
-    /// They hold no references.
-    fn visit_joined(&mut self, offset: usize, info: PageInfo) {
+    /// The cell of a span that is not large.
+    fn cell_index(&self, offset: usize, info: PageInfo) -> (&'s ClassInfo, usize, usize) {
         // SAFETY: a present page names a registered class.
         let class_info = unsafe { self.infos.add(info.class().index()).as_ref() };
-        debug_assert!(info.has(PageInfo::NO_SCAN));
         let first = (offset >> PAGE_SHIFT) - info.pages_back();
         let from_first = offset - (first << PAGE_SHIFT);
         let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
+        (class_info, first, index)
+    }
+
+    /// Whether a pointer leads to a newborn object: survives, and is not read.
+    fn is_newborn(&self, span: &Span, offset: usize, info: PageInfo) -> bool {
+        let index = if info.has(PageInfo::LARGE) { 0 } else { self.cell_index(offset, info).2 };
+        self.space.is_newborn(span, index)
+    }
+
+    /// A pointer to an object that is not newborn in a span with some that are.
+    fn visit_among_newborns(&mut self, span: &Span, offset: usize, info: PageInfo) {
+        let (class_info, first, index) = self.cell_index(offset, info);
+        if index >= usize::from(class_info.cells) || !self.set_mark(first, index) {
+            return;
+        }
+        self.marked.objects += 1;
+        self.marked.bytes += u64::from(class_info.cell_bytes);
+        if !info.has(PageInfo::NO_SCAN) {
+            self.stack.push(Grey::new(span.cell(index).as_usize(), info.class().index()));
+        }
+    }
+
+    /// A pointer into a span with joined cells: all of an object's are marked.
+    /// They hold no references.
+    fn visit_joined(&mut self, offset: usize, info: PageInfo) {
+        debug_assert!(info.has(PageInfo::NO_SCAN));
+        let (class_info, first, index) = self.cell_index(offset, info);
         let cells = usize::from(class_info.cells);
         if index < cells {
             let object = self.space.joined_cells(PageId(first as u32), cells, index);
@@ -246,10 +295,50 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
+    /// Scans for a while: `budget` bytes, of which what was scanned is taken off.
+    /// Whether nothing is grey any more; else the rest is in the pool. Mutators
+    /// may run: words are read by atomic loads alone.
+    pub(crate) fn drain_for(&mut self, budget: &mut u64) -> bool {
+        loop {
+            let empty = match self.level {
+                Level::Plain => self.drain_with::<kernel::Plain, true>(budget),
+                // SAFETY: `Level::best` has asked the processor.
+                #[cfg(target_arch = "x86_64")]
+                _ => unsafe { self.drain_sliced_avx2(budget) },
+            };
+            if !empty {
+                self.stack.offer_all();
+                return false;
+            }
+            if !self.stack.steal() {
+                return true;
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The processor has these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn drain_sliced_avx2(&mut self, budget: &mut u64) -> bool {
+        self.drain_with::<kernel::Plain, true>(budget)
+    }
+
+    /// Bytes that scanning an entry reads.
+    #[inline]
+    fn scan_bytes(&self, grey: Grey) -> u64 {
+        // SAFETY: grey entries name registered classes.
+        match unsafe { self.infos.add(grey.class()).as_ref() }.cell_bytes {
+            0 => PIECE_BYTES as u64,
+            bytes => u64::from(bytes),
+        }
+    }
+
     /// Scans until nothing is grey here.
     fn drain_own(&mut self) {
         match self.level {
-            Level::Plain => self.drain_with::<kernel::Plain>(),
+            Level::Plain => _ = self.drain_with::<kernel::Plain, false>(&mut 0),
             // SAFETY: `Level::best` has asked the processor.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { self.drain_avx2() },
@@ -265,7 +354,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     unsafe fn drain_avx2(&mut self) {
-        self.drain_with::<kernel::Avx2>();
+        self.drain_with::<kernel::Avx2, false>(&mut 0);
     }
 
     /// # Safety
@@ -274,11 +363,13 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx2,bmi1,bmi2,lzcnt,popcnt")]
     unsafe fn drain_avx512(&mut self) {
-        self.drain_with::<kernel::Avx512>();
+        self.drain_with::<kernel::Avx512, false>(&mut 0);
     }
 
+    /// Scans until nothing is grey here or, when `SLICED`, the budget is used
+    /// up; whether nothing is grey.
     #[inline(always)]
-    fn drain_with<K: Kernel>(&mut self) {
+    fn drain_with<K: Kernel, const SLICED: bool>(&mut self, budget: &mut u64) -> bool {
         let mut ring = [Grey(0); RING];
         let mut head = 0usize;
         let mut waiting = 0usize;
@@ -301,12 +392,23 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
                 waiting += 1;
             }
             if waiting == 0 {
-                return self.lower(hot);
+                self.lower(hot);
+                return true;
+            }
+            if SLICED && *budget == 0 {
+                self.lower(hot);
+                for at in (head..head + waiting).rev() {
+                    self.stack.push(ring[at % RING]);
+                }
+                return false;
             }
             let grey = ring[head];
             head = (head + 1) % RING;
             waiting -= 1;
             self.scan_hot::<K>(&mut hot, grey);
+            if SLICED {
+                *budget = budget.saturating_sub(self.scan_bytes(grey));
+            }
             if SHARED {
                 scans += 1;
                 if scans.is_multiple_of(SCANS_PER_LOOK) && self.shared.is_hungry() {
@@ -370,13 +472,13 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    /// A word of an object. Mutators are stopped; the atomic load is for the
-    /// day when they are not.
+    /// A word of an object.
     #[inline(always)]
     fn load(&self, address: usize) -> usize {
         // SAFETY: the word lies in a cell of a span in use (invariant 1 of
         // `Span`), at a place that layouts keep aligned.
-        unsafe { (*Address::new(address).as_ptr::<AtomicUsize>()).load(Relaxed) }
+        // Acquire: pairs with the Release in `Mutator::write`.
+        unsafe { (*Address::new(address).as_ptr::<AtomicUsize>()).load(Acquire) }
     }
 
     #[cold]

@@ -8,3 +8,4 @@ pub(crate) mod mark;
 pub(crate) mod finalize;
 pub mod verify;
 pub mod cycle;
+pub mod concurrent;

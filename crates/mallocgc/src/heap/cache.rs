@@ -420,6 +420,9 @@ impl Cache {
         cursor.set(CELL_CLEARED, cleared);
         // No chunk is open; where the search for joinable cells begins.
         cursor.chunk.open(span.base().as_usize(), span.base().as_usize());
+        if space.is_marking() {
+            space.note_newborns(span);
+        }
         span.set_released(false);
         span.set_sparse_sweeps(0);
         cursor.span.store(id.get(), Relaxed);

@@ -91,6 +91,10 @@ impl LayoutRecord {
         if known.index() != 0 || self.is_noscan() {
             return Ok(known);
         }
+        if self.is_opaque() {
+            // Relaxed: read while the world is stopped.
+            space.has_opaque_objects.store(true, Relaxed);
+        }
         self.unroll_once(space);
         let cell_bytes = size.cell_size();
         let mask = match cell_bytes {
@@ -139,6 +143,12 @@ impl LayoutRecord {
             Encoding::Trace { function, stride_bytes } => Some((function, stride_bytes)),
             _ => None,
         }
+    }
+
+    /// Whether a marker cannot tell the references of an object beside a mutator
+    /// that writes it.
+    pub(crate) fn is_opaque(&self) -> bool {
+        matches!(self.encoding, Encoding::Trace { .. } | Encoding::Conservative)
     }
 
     /// Whether any word may be a reference.

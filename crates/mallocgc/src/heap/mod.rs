@@ -15,6 +15,7 @@ pub mod central;
 mod first_touch;
 pub(crate) mod sweep_gate;
 pub mod space;
+pub(crate) mod newborn;
 pub mod join;
 pub mod sweep;
 pub mod cache;

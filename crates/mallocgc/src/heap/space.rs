@@ -31,6 +31,7 @@ use crate::heap::error::AllocError;
 use crate::heap::first_touch::{self, FirstTouch};
 use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
 use crate::heap::meta::Meta;
+use crate::heap::newborn;
 use crate::heap::page_entry::PageEntry;
 use crate::heap::pages::{PageRun, Pages};
 use crate::heap::scavenge::Reading;
@@ -153,6 +154,11 @@ pub struct Space {
     pub(crate) live_bytes: AtomicU64,
     /// When `live_bytes` reaches this a cycle is due.
     pub(crate) trigger_bytes: AtomicU64,
+    /// The marking word (`newborn`).
+    pub(crate) marking: AtomicU32,
+    /// There is an object that the marker cannot read beside a mutator that
+    /// writes it, since its layout is a function, or says nothing.
+    pub(crate) has_opaque_objects: AtomicBool,
     /// An allocation failed for want of memory since the last cycle.
     pub(crate) short_of_memory: AtomicBool,
     /// Bytes of pages since the last cycle that were not in memory and went to
@@ -274,6 +280,8 @@ impl Space {
             reserved_pages,
             live_bytes: AtomicU64::new(0),
             trigger_bytes: AtomicU64::new(u64::MAX),
+            marking: AtomicU32::new(0),
+            has_opaque_objects: AtomicBool::new(false),
             short_of_memory: AtomicBool::new(false),
             fresh_bytes: AtomicU64::new(0),
             used_pages: AtomicUsize::new(0),
@@ -381,6 +389,14 @@ impl Space {
     #[inline]
     pub(crate) fn page_info(&self, page: PageId) -> PageInfo {
         self.page_entry(page).info()
+    }
+
+    /// The entry's place, for who changes flags in it.
+    #[inline]
+    pub(crate) fn page_info_place(&self, page: PageId) -> &AtomicU32 {
+        debug_assert!(page.index() << PAGE_SHIFT < self.committed_bytes());
+        // SAFETY: the page is committed (invariant 1).
+        unsafe { self.page_info.add(page.index()).as_ref() }
     }
 
     #[inline]
@@ -566,8 +582,12 @@ impl Space {
         // From any thread, so the span may have become another meanwhile.
         let bits = self.survivor_bits(span);
         let Some(word) = bits.get(index / 64) else { return false };
-        let survived = word.load(Relaxed) >> (index % 64) & 1 != 0;
-        if !survived && (self.is_unswept(span) || index >= span.free_index()) {
+        let survived = || word.load(Relaxed) >> (index % 64) & 1 != 0;
+        let handed_out = || match self.is_unswept(span) {
+            true => self.is_newborn(span, index),
+            false => index < span.free_index(),
+        };
+        if !survived() && !handed_out() && !newborn::look_again(survived) {
             return false;
         }
         // The open chunk reaches to `free_index`, or has survivors' bits if its
@@ -746,6 +766,10 @@ impl Space {
         }
         if large {
             flags |= PageInfo::LARGE;
+            if self.is_marking() {
+                self.span(id).set_newborn_from(Some(0));
+                flags |= PageInfo::NEWBORN;
+            }
         }
         for back in 0..run.pages {
             let page = run.first.add(back);
@@ -759,16 +783,7 @@ impl Space {
     /// joined. The caller owns the span.
     pub(crate) fn set_joined(&self, span: &Span, joined: bool) {
         span.set_joined(joined);
-        let first = self.page_of(span.base()).expect("a span lies in the heap");
-        for page in first.index()..first.index() + span.pages() {
-            // SAFETY: the page is committed (invariant 1).
-            let place = unsafe { self.page_info.add(page).as_ref() };
-            // Relaxed load: the owner alone writes it.
-            let entry = place.load(Relaxed) & !PageInfo::JOINED;
-            let flag = if joined { PageInfo::JOINED } else { 0 };
-            // Release: pairs with the Acquire in `page_info`.
-            place.store(entry | flag, Release);
-        }
+        self.set_page_flag(span, PageInfo::JOINED, joined);
     }
 
     /// Gives a span's pages back. The caller owns the span, which holds no

@@ -14,6 +14,7 @@
 use crate::base::sync::Ordering::{Relaxed, Release};
 use crate::base::{Address, PAGE_SHIFT};
 use crate::heap::join::Donor;
+use crate::heap::newborn;
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
@@ -79,6 +80,7 @@ impl Space {
         } else {
             span.set_sparse_sweeps(0);
         }
+        self.clear_newborns(span);
         span.set_taken(live);
         span.set_free_index(0);
         span.set_swept(self.sweep_generation());
@@ -94,7 +96,7 @@ impl Space {
     /// cycle's marks. Until then that says who survived the last but one: with
     /// `free_index`, which cells had been handed out. A mark elsewhere was left
     /// by a reference that points into no object, one past the end of its own
-    /// perhaps, and goes.
+    /// perhaps, and goes. Newborns become survivors (`newborn`).
     ///
     /// Most spans are garbage or were handed out to their end, so words without
     /// a mark and words below `free_index` are not compared.
@@ -102,21 +104,27 @@ impl Space {
         let (mut live, mut stray) = (0, 0);
         let (survivors, before) = (self.survivor_bits(span), self.mark_bits(span));
         let free_index = span.free_index();
+        let has_newborns = span.newborn_from().is_some();
         for (word, (survivors, before)) in survivors.iter().zip(before).enumerate() {
             // Relaxed throughout: marks were published when the world was
             // stopped, and the sweeper owns the span.
             let marked = survivors.load(Relaxed);
-            if marked != 0 {
+            let newborn = if has_newborns { self.newborn_word(span, word) } else { 0 };
+            if marked | newborn != 0 {
                 let mut kept = marked;
                 if free_index < (word + 1) * 64 {
                     let below = (1 << free_index.saturating_sub(word * 64)) - 1;
                     kept &= before.load(Relaxed) | below;
-                    if kept != marked {
-                        survivors.store(kept, Relaxed);
-                        stray += (marked ^ kept).count_ones() as usize;
-                    }
+                    stray += (marked ^ kept).count_ones() as usize;
+                }
+                kept |= newborn;
+                if kept != marked {
+                    survivors.store(kept, Relaxed);
                 }
                 live += kept.count_ones() as usize;
+            }
+            if has_newborns {
+                newborn::fence_before_forgetting();
             }
             before.store(0, Relaxed);
         }

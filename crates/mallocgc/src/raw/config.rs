@@ -46,6 +46,20 @@ pub struct Config {
     /// Whether the heap may start threads of its own: to sweep, to give
     /// memory back, to run finalizers. Default true.
     pub background: bool,
+    /// A heap with at least so many bytes of objects is marked beside its
+    /// mutators, which stand for two short stops in a cycle: `usize::MAX`, the
+    /// default, is none.
+    ///
+    /// It needs the barrier: every reference in an object that a mutator has kept
+    /// across a boundary is overwritten with
+    /// [`Mutator::write`](crate::raw::Mutator::write) or after
+    /// [`pre_write`](crate::raw::Mutator::pre_write) and its kin. Heaps that have
+    /// objects of a layout with a trace function, or of a conservative one, are
+    /// marked in a stop nevertheless.
+    pub concurrent_from_bytes: usize,
+    /// Seeds delays in marking beside mutators, for tests; 0, the default, is
+    /// none.
+    pub mark_delay_seed: u64,
     /// How long a cycle waits for a mutator that reaches no boundary, before
     /// it names the mutator and is put off. Default 1 s.
     pub stop_limit: Duration,
@@ -87,6 +101,8 @@ impl Default for Config {
             huge_pages: true,
             workers: 0,
             background: true,
+            concurrent_from_bytes: usize::MAX,
+            mark_delay_seed: 0,
             stop_limit: Duration::from_secs(1),
             profile_rate: 0,
             profile_max_buckets: ProfileConfig::default().max_buckets,

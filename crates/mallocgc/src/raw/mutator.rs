@@ -4,7 +4,7 @@
 //! class, and bumps a cursor; everything else is in `slow`.
 
 use crate::base::size_class::{MAX_SMALL_SIZE, SizeClass, TINY_SIZE};
-use crate::base::sync::{AtomicPtr, AtomicU32, Ordering};
+use crate::base::sync::{AtomicU32, Ordering::Relaxed};
 use crate::base::{Address, WORD_SIZE};
 use crate::collect::verify::Fault;
 use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache, Cursors};
@@ -20,7 +20,6 @@ use crate::world::gate::{ABANDONED, CYCLE_DUE, STOP};
 use crate::world::mutator::{MutatorRecord, RootCallback};
 use crate::world::roots::RootVisitor;
 use crate::world::stop::AttachError;
-use Ordering::{Relaxed, Release};
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::num::NonZeroU64;
@@ -69,13 +68,15 @@ pub struct AllocClass {
 /// # Invariants
 ///
 /// 1. `record` is this mutator's and lives as long as `heap`.
-/// 2. `poll_word` is the world's, which `heap` keeps.
+/// 2. `poll_word` is the world's and `marking_word` the space's, which `heap`
+///    keeps.
 /// 3. `cursors` are those of the record's cache.
 #[derive(Debug)]
 pub struct Mutator {
     record: NonNull<MutatorRecord>,
     cursors: Cursors,
     poll_word: NonNull<AtomicU32>,
+    marking_word: NonNull<AtomicU32>,
     heap_id: NonZeroU64,
     /// Counts down to the next forced collection, for debugging.
     until_collection: Cell<u32>,
@@ -102,6 +103,7 @@ impl Mutator {
             cursors: unsafe { record.as_ref() }.cache.cursors(),
             poll_word: NonNull::new(inner.world.poll_word_address().cast_mut().cast())
                 .expect("a field has an address"),
+            marking_word: NonNull::from(&inner.space.marking),
             heap_id: NonZeroU64::new(inner.id).expect("heaps are numbered from one"),
             until_collection: Cell::new(inner.config.collect_every),
             failure: Cell::new(AllocError::Reentrant),
@@ -143,6 +145,13 @@ impl Mutator {
 
     pub(crate) fn inner(&self) -> &Inner {
         self.heap.inner()
+    }
+
+    /// Whether marking runs beside the mutators, so that the barrier has work.
+    #[inline(always)]
+    pub(crate) fn is_marking(&self) -> bool {
+        // SAFETY: invariant 2. Relaxed: as `Space::is_marking`.
+        unsafe { self.marking_word.as_ref() }.load(Relaxed) != 0
     }
 
     // --- allocation --------------------------------------------------------
@@ -439,6 +448,10 @@ impl Mutator {
     ) -> Result<NonNull<u8>, AllocError> {
         let size_class = SizeClass::for_size(size + WORD_SIZE);
         let class = SpanClassId::mixed(size_class);
+        if record.is_opaque() {
+            // Relaxed: read while the world is stopped.
+            self.inner().space.has_opaque_objects.store(true, Relaxed);
+        }
         let cell = self.small(class, size_class, Clear::Yes, flags)?;
         // SAFETY: the cell is ours and longer than a word. Relaxed: a marker
         // sees it once the world has stopped.
@@ -474,7 +487,7 @@ impl Mutator {
             inner.sample(place, bytes);
         }
         if inner.is_due() {
-            inner.world.announce_cycle();
+            inner.announce_cycle();
         }
         Ok(as_pointer(place))
     }
@@ -515,7 +528,7 @@ impl Mutator {
             inner.sample(cell.address, cell_bytes);
         }
         if inner.is_due() {
-            inner.world.announce_cycle();
+            inner.announce_cycle();
         }
         Some(as_pointer(cell.address))
     }
@@ -541,7 +554,7 @@ impl Mutator {
         }
         if !flags.has(AllocFlags::SAFEPOINT) {
             inner.space.short_of_memory.store(true, Relaxed);
-            inner.world.announce_cycle();
+            inner.announce_cycle();
             return None;
         }
         if inner.collect(Some(self.record()), Force::NowAndSweep).is_err() {
@@ -586,8 +599,10 @@ impl Mutator {
             inner.world.detach_abandoned(&inner.space);
         }
         if self.count_down() {
-            // A mutator that does not stop puts the cycle off; it is logged.
-            let _ = inner.collect(Some(self.record()), Force::Now);
+            if !inner.request_cycle() {
+                // A mutator that does not stop puts the cycle off; it is logged.
+                let _ = inner.collect(Some(self.record()), Force::Now);
+            }
         } else if word & CYCLE_DUE != 0 {
             let _ = inner.collect(Some(self.record()), Force::IfNeeded);
         }
@@ -642,20 +657,6 @@ impl Mutator {
     }
 
     // --- references --------------------------------------------------------
-
-    /// Stores a reference into an object: the place of the write barrier.
-    ///
-    /// # Safety
-    ///
-    /// `slot` is a reference word of a live object of this heap, or of a
-    /// registered root range; `value` is null, or points into an object of
-    /// this heap, or outside it.
-    #[inline(always)]
-    pub unsafe fn write(&self, slot: *mut *mut u8, value: *mut u8) {
-        // SAFETY: the caller's promise. Release: a marker that runs beside
-        // mutators will see the object as its maker left it.
-        unsafe { AtomicPtr::from_ptr(slot) }.store(value, Release);
-    }
 
     /// Keeps an object alive until the mutator's root stack is cut below it;
     /// returns its place on the stack.

@@ -121,7 +121,7 @@ impl Inner {
         let pace = self.pacer.lock().pace(self.history.live_bytes());
         self.space.trigger_bytes.store(pace.trigger_bytes, Relaxed);
         if self.is_due() {
-            self.world.announce_cycle();
+            self.announce_cycle();
         }
     }
 

@@ -122,7 +122,7 @@ impl Inner {
             workers: report.workers as u32,
             mutators: report.mutators as u32,
             heap_start_bytes: report.heap_start_bytes,
-            heap_end_bytes: report.heap_start_bytes,
+            heap_end_bytes: report.heap_end_bytes,
             live_bytes: report.live_bytes,
             trigger_bytes: report.trigger_bytes,
             goal_bytes: report.trigger_bytes,

@@ -15,6 +15,7 @@ use crate::heap::cache::Cache;
 use crate::os::{self, OsError, Reservation};
 use crate::world::gate::State;
 use crate::world::roots::RootVisitor;
+use crate::world::shade::ShadeBuffer;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 use std::sync::Mutex;
@@ -36,6 +37,8 @@ pub struct MutatorRecord {
     /// References the mutator's native code holds.
     pub roots: RootStack,
     pub(crate) callback: Callback,
+    /// References it has overwritten while marking runs.
+    pub(crate) shades: ShadeBuffer,
     /// Which thread this is, for messages.
     pub(crate) thread: ThreadName,
 }
@@ -118,6 +121,7 @@ impl MutatorRecord {
             cache: Cache::new(seed)?,
             roots: RootStack::new()?,
             callback: Callback::default(),
+            shades: ShadeBuffer::new(),
             thread: ThreadName::default(),
         })
     }

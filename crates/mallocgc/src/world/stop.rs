@@ -22,6 +22,7 @@ use crate::world::callback;
 use crate::world::gate::{ABANDONED, CYCLE_DUE, Gate, STOP};
 use crate::world::mutator::{MutatorRecord, RootCallback, ThreadLabel};
 use crate::world::roots::{RootSink, RootVisitor, Roots};
+use crate::world::shade::Shades;
 use Ordering::{Acquire, Relaxed, Release};
 use core::ptr::NonNull;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub struct World {
     /// A mutator has become safe while the world was stopping.
     arrived: Signal,
     resumed: Signal,
+    /// What mutators noted for the marker.
+    pub(crate) shades: Shades,
 }
 
 /// Why a thread did not become a mutator.
@@ -87,6 +90,7 @@ impl World {
             attached: AtomicUsize::new(0),
             arrived: Signal::new(),
             resumed: Signal::new(),
+            shades: Shades::new(),
         }
     }
 
@@ -169,7 +173,7 @@ impl World {
 
     /// Ends a mutator: its spans go back, its counts are kept.
     pub(crate) fn detach(&self, space: &Space, record: &MutatorRecord) {
-        let callback = strip(space, record);
+        let callback = self.strip(space, record);
         self.leave(record);
         self.free(&mut self.mutators.lock(), record);
         // User code, so not under the lock.
@@ -207,7 +211,7 @@ impl World {
             // SAFETY: records live as long as the heap.
             let record = unsafe { record.as_ref() };
             // The lock keeps the world from being stopped, and others away.
-            let callback = strip(space, record);
+            let callback = self.strip(space, record);
             record.abandoned.store(false, Relaxed);
             self.free(&mut mutators, record);
             drop(mutators);
@@ -223,6 +227,17 @@ impl World {
         record.in_use.load(Relaxed)
             && !record.abandoned.load(Relaxed)
             && record.thread.get().id() == os::thread_id()
+    }
+
+    /// Takes from a mutator's record what it holds. Its thread's, or under the
+    /// lock that of one that was abandoned.
+    fn strip(&self, space: &Space, record: &MutatorRecord) -> Option<RootCallback> {
+        record.cache.flush(space);
+        record.roots.clear();
+        record.shades.hand_over(&self.shades);
+        // SAFETY: the owner's thread or its heir; the collector looks only when
+        // the world is stopped.
+        unsafe { &mut *record.callback.0.get() }.take()
     }
 
     /// Lets the next thread that attaches have a record.
@@ -347,16 +362,6 @@ impl Drop for World {
     }
 }
 
-/// Takes from a mutator's record what it holds. Its thread's, or under the lock
-/// that of one that was abandoned.
-fn strip(space: &Space, record: &MutatorRecord) -> Option<RootCallback> {
-    record.cache.flush(space);
-    record.roots.clear();
-    // SAFETY: the owner's thread or its heir; the collector looks only when the
-    // world is stopped.
-    unsafe { &mut *record.callback.0.get() }.take()
-}
-
 fn first_abandoned(mutators: &Mutators) -> Option<NonNull<MutatorRecord>> {
     let mut at = mutators.head;
     while let Some(record) = at {
@@ -430,6 +435,13 @@ impl Stopped<'_> {
             }
         });
         roots.visit_all(sink);
+    }
+
+    /// Calls `visit` with every reference that a mutator noted.
+    pub(crate) fn take_shades(&self, mut visit: impl FnMut(usize)) {
+        let shades = &self.world.shades;
+        self.for_each_mutator(|mutator| mutator.shades.hand_over(shades));
+        while shades.take(&mut visit) {}
     }
 
     /// Calls `visit` with each mutator.

@@ -420,10 +420,11 @@ impl Specials {
             while let Some(table) = at {
                 let span = space.span(table.span());
                 if table.finalizable() != 0 && space.class_info(span.class()).scan != Scan::None {
-                    for (word, mark) in space.mark_bits(span).iter().enumerate() {
-                        // Relaxed: `visit` may mark more; those are visited
-                        // once too often.
-                        let unmarked = table.finalizer_word(word) & !mark.load(Relaxed);
+                    for word in 0..table.words() {
+                        // `visit` may mark more; those are visited once too
+                        // often.
+                        let unmarked =
+                            table.finalizer_word(word) & !space.outliving_word(span, word);
                         for_each_bit(word, unmarked, |cell| visit(span, cell));
                     }
                 }
@@ -511,10 +512,8 @@ impl Specials {
     ) {
         let id = table.span();
         let span = space.span(id);
-        let marks = space.mark_bits(span);
-        for (word, mark) in marks.iter().enumerate() {
-            // Relaxed: marking has ended.
-            let dead = table.special_word(word) & !mark.load(Relaxed);
+        for word in 0..table.words() {
+            let dead = table.special_word(word) & !space.outliving_word(span, word);
             for_each_bit(word, dead, |cell| {
                 table.head(cell).inspect(|&id| self.records.prefetch(id));
             });
