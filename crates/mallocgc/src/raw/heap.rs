@@ -255,6 +255,18 @@ impl Heap {
         &self.owner.inner
     }
 
+    /// A number that no other heap of the process has.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.inner().id
+    }
+
+    /// Whether both are handles to one heap.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Heap) -> bool {
+        std::sync::Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
     /// Makes the calling thread a mutator, until the mutator is dropped.
     ///
     /// # Errors
