@@ -2,11 +2,7 @@
 
 use crate::raw;
 use crate::typed::core::Core;
-use crate::typed::family::Family;
-use crate::typed::gc::Gc;
-use crate::typed::heap::{Kind, Local};
-use crate::typed::root::Root;
-use crate::typed::weak::Weak;
+use crate::typed::kind::{Kind, Local};
 use ::core::marker::PhantomData;
 use ::core::ops::Deref;
 
@@ -84,39 +80,5 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     pub(super) fn with<R>(core: &Core, f: impl for<'any> FnOnce(&Cx<'any, K>) -> R) -> R {
         let mutation = Mutation { core, brand: PhantomData };
         f(&Cx { mutation, kind: PhantomData })
-    }
-
-    /// Keeps an object alive beyond this `run`.
-    ///
-    /// # Panics
-    ///
-    /// When there is no memory for the handle.
-    pub fn root<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Root<F> {
-        Root::new(self, object)
-    }
-
-    /// Names an object without keeping it alive.
-    ///
-    /// # Panics
-    ///
-    /// When there is no memory for the handle.
-    pub fn downgrade<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Weak<F> {
-        Weak::new(self, object)
-    }
-
-    /// Lets a function run after an object is gone, on a thread of the heap.
-    ///
-    /// It is `'static`, so that it cannot hold the object.
-    ///
-    /// # Errors
-    ///
-    /// When there is no memory or no thread for it.
-    pub fn add_cleanup<T: ?Sized>(
-        &self,
-        object: Gc<'gc, T>,
-        cleanup: impl FnOnce() + Send + 'static,
-    ) -> Result<raw::Cleanup, raw::CleanupError> {
-        let place = object.as_non_null().cast::<u8>().as_ptr();
-        self.core().raw.add_cleanup(place, move |_| cleanup())
     }
 }

@@ -1,9 +1,10 @@
 //! References to objects.
 
 use crate::layout::Tracer;
+use crate::raw;
 use crate::typed::context::Cx;
 use crate::typed::core::AllocError;
-use crate::typed::heap::{Accepts, Kind};
+use crate::typed::kind::{Accepts, Kind};
 use crate::typed::shape::Shape;
 use crate::typed::trace::Trace;
 use ::core::cmp::Ordering;
@@ -172,10 +173,10 @@ impl<'gc> Gc<'gc, str> {
     /// # Errors
     ///
     /// As [`Gc::try_new`].
-    pub fn try_from_str<K: Kind>(cx: &Cx<'gc, K>, text: &str) -> Result<Gc<'gc, str>, AllocError>
-    where
-        K: Accepts<u8>,
-    {
+    pub fn try_from_str<K: Kind + Accepts<u8>>(
+        cx: &Cx<'gc, K>,
+        text: &str,
+    ) -> Result<Gc<'gc, str>, AllocError> {
         let bytes = Gc::<[u8]>::try_from_iter(cx, text.bytes())?;
         let pointer = bytes.pointer.as_ptr() as *mut str;
         // The bytes are those of a string.
@@ -268,6 +269,24 @@ impl<'gc, T: ?Sized + 'gc> Gc<'gc, T> {
             from_begin.checked_add(size_of_val(part)).is_some_and(|end| end <= size_of_val(whole));
         assert!(inside, "a projection returned what is no part of the object");
         Gc::from_pointer(NonNull::from(part))
+    }
+}
+
+impl<'gc, K: Kind> Cx<'gc, K> {
+    /// Lets a function run after an object is gone, on a thread of the heap.
+    ///
+    /// It is `'static`, so that it cannot hold the object.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory or no thread for it.
+    pub fn add_cleanup<T: ?Sized>(
+        &self,
+        object: Gc<'gc, T>,
+        cleanup: impl FnOnce() + Send + 'static,
+    ) -> Result<raw::Cleanup, raw::CleanupError> {
+        let place = object.as_non_null().cast::<u8>().as_ptr();
+        self.core().raw.add_cleanup(place, move |_| cleanup())
     }
 }
 

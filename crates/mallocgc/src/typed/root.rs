@@ -4,7 +4,7 @@ use crate::raw;
 use crate::typed::context::Cx;
 use crate::typed::family::Family;
 use crate::typed::gc::Gc;
-use crate::typed::heap::Kind;
+use crate::typed::kind::Kind;
 use ::core::fmt;
 use ::core::marker::PhantomData;
 
@@ -89,5 +89,16 @@ impl<F: Family> Clone for Root<F> {
 impl<F: Family> fmt::Debug for Root<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Root({:?})", self.raw.get())
+    }
+}
+
+impl<'gc, K: Kind> Cx<'gc, K> {
+    /// Keeps an object alive beyond this `run`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for the handle.
+    pub fn root<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Root<F> {
+        Root::new(self, object)
     }
 }

@@ -43,7 +43,7 @@ impl Shape {
             (Some(all), Some(mask)) => {
                 let word = offset / 8;
                 let fits = word as u32 + (WORDS - mask.leading_zeros()) <= WORDS;
-                if offset % 8 != 0 || word >= WORDS as usize || !fits {
+                if !offset.is_multiple_of(8) || word >= WORDS as usize || !fits {
                     Shape::FUNCTION
                 } else {
                     Shape(Some(all | mask << word))

@@ -5,7 +5,7 @@ use crate::raw;
 use crate::typed::context::Cx;
 use crate::typed::family::Family;
 use crate::typed::gc::Gc;
-use crate::typed::heap::Kind;
+use crate::typed::kind::Kind;
 use crate::typed::shape::Shape;
 use crate::typed::trace::Trace;
 use ::core::fmt;
@@ -102,4 +102,15 @@ unsafe impl<'gc, F: Family> Trace<'gc> for Weak<F> {
 
     #[inline]
     fn trace(&self, _: &mut Tracer<'_>) {}
+}
+
+impl<'gc, K: Kind> Cx<'gc, K> {
+    /// Names an object without keeping it alive.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for the handle.
+    pub fn downgrade<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Weak<F> {
+        Weak::new(self, object)
+    }
 }
