@@ -80,10 +80,23 @@ impl<T> Reference for Option<Gc<'_, T>> {
 /// });
 /// # Ok::<(), mallocgc::raw::HeapError>(())
 /// ```
+///
+/// A slot of one type is no slot of a supertype:
+///
+/// ```compile_fail
+/// use mallocgc::typed::{Gc, Slot, Static};
+/// type Any = Static<for<'a> fn(&'a str)>;
+/// type Only = Static<fn(&'static str)>;
+/// fn weaken<'s, 'gc>(slot: &'s Slot<Gc<'gc, Any>>) -> &'s Slot<Gc<'gc, Only>> {
+///     slot
+/// }
+/// ```
 #[repr(transparent)]
 pub struct Slot<R> {
     word: AtomicPtr<u8>,
-    value: PhantomData<R>,
+    /// Invariant, as what is set is also got: a slot that took a subtype of `R` for `R` could be set to
+    /// what is no such subtype.
+    value: PhantomData<Cell<R>>,
 }
 
 // SAFETY: an atomic word that stands for an `R`, which is handed out by value on any thread.

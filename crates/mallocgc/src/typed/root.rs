@@ -29,9 +29,21 @@ use ::core::marker::PhantomData;
 /// heap.run(|cx| assert!(root.get(cx).next.get().is_none()));
 /// # Ok::<(), mallocgc::raw::HeapError>(())
 /// ```
+///
+/// A handle of one family is none of another, though the one be a subtype of the other:
+///
+/// ```compile_fail
+/// use mallocgc::typed::{Static, Root};
+/// type Any = Static<for<'a> fn(&'a str)>;
+/// type Only = Static<fn(&'static str)>;
+/// fn weaken(handle: Root<Any>) -> Root<Only> {
+///     handle
+/// }
+/// ```
 pub struct Root<F: Family> {
     raw: raw::Root,
-    family: PhantomData<fn() -> F>,
+    /// Invariant: a supertype of `F` may be the family of other objects.
+    family: PhantomData<fn(F) -> F>,
 }
 
 impl<F: Family> Root<F> {

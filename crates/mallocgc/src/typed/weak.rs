@@ -32,10 +32,22 @@ use ::core::ptr::NonNull;
 /// heap.run(|cx| assert!(weak.upgrade(cx).is_none()));
 /// # Ok::<(), mallocgc::raw::HeapError>(())
 /// ```
+///
+/// A handle of one family is none of another, though the one be a subtype of the other:
+///
+/// ```compile_fail
+/// use mallocgc::typed::{Static, Weak};
+/// type Any = Static<for<'a> fn(&'a str)>;
+/// type Only = Static<fn(&'static str)>;
+/// fn weaken(handle: Weak<Any>) -> Weak<Only> {
+///     handle
+/// }
+/// ```
 pub struct Weak<F: Family> {
     raw: raw::Weak,
     heap: u64,
-    family: PhantomData<fn() -> F>,
+    /// Invariant: a supertype of `F` may be the family of other objects.
+    family: PhantomData<fn(F) -> F>,
 }
 
 impl<F: Family> Weak<F> {
