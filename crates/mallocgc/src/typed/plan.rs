@@ -50,11 +50,20 @@ impl Key {
         let words = self.bytes / WORD_SIZE;
         match self.form {
             Form::Mask(0) | Form::RepeatedMask(0) => Ok(TypeLayout::noscan(self.bytes)),
-            Form::Mask(mask) => TypeLayout::try_mask(words, mask),
-            Form::RepeatedMask(mask) => TypeLayout::try_repeat(words, mask),
+            Form::Mask(mask) => TypeLayout::mask_bits(words, &mask_bits(words, mask)),
+            Form::RepeatedMask(mask) => {
+                TypeLayout::repeat_bits(0, &[], words, &mask_bits(words, mask))
+            }
             Form::Function(function) => Ok(TypeLayout::trace(self.bytes, function)),
         }
     }
+}
+
+/// A mask as long as the type, all of whose references are in its first 64 words.
+fn mask_bits(words: usize, mask: u64) -> Vec<u64> {
+    let mut bits = vec![0; words.div_ceil(u64::BITS as usize)];
+    bits[0] = mask;
+    bits
 }
 
 /// The plan of a type.
