@@ -268,7 +268,16 @@ impl<'gc, T: ?Sized + 'gc> Gc<'gc, T> {
         let inside =
             from_begin.checked_add(size_of_val(part)).is_some_and(|end| end <= size_of_val(whole));
         assert!(inside, "a projection returned what is no part of the object");
-        Gc::from_pointer(NonNull::from(part))
+        let mut pointer = NonNull::from(part);
+        let (bytes, align) = (size_of_val(whole), align_of_val(part));
+        if bytes != 0 && from_begin == bytes {
+            // An empty part at the end, where the next object begins. What has no bytes may lie at any aligned
+            // place; this one is inside.
+            assert!(align <= bytes, "a part of {bytes} bytes is not aligned to {align}");
+            // SAFETY: the object begins so far before it, or farther.
+            pointer = unsafe { pointer.byte_sub(align) };
+        }
+        Gc::from_pointer(pointer)
     }
 }
 
