@@ -13,6 +13,9 @@ use std::fmt;
 /// Kinds of objects whose class is at hand.
 const CLASSES: usize = 64;
 
+/// What the place of the raw heap's objects of zero bytes is aligned to.
+const ZERO_BASE_ALIGN: usize = 4096;
+
 /// Why an object was not allocated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -210,8 +213,8 @@ impl Core {
     /// The value is written before the next boundary.
     #[inline(always)]
     pub(super) unsafe fn allocate<'gc, T: Trace<'gc>>(&self) -> Result<NonNull<T>, RawError> {
-        if Plan::<T>::BYTES == 0 && !Plan::<T>::DROPS && align_of::<T>() <= 4096 {
-            return Ok(self.raw.heap().zero_base().cast());
+        if Plan::<T>::BYTES == 0 && !Plan::<T>::DROPS {
+            return Ok(self.nothing());
         }
         let key = Plan::<T>::key();
         let known = match self.known(&key) {
@@ -227,6 +230,16 @@ impl Core {
             unsafe { self.let_drop::<T>(place)? };
         }
         Ok(place.cast())
+    }
+
+    /// A place for no bytes.
+    #[inline(always)]
+    fn nothing<T>(&self) -> NonNull<T> {
+        if align_of::<T>() <= ZERO_BASE_ALIGN {
+            self.raw.heap().zero_base().cast()
+        } else {
+            NonNull::dangling()
+        }
     }
 
     #[cold]
@@ -266,7 +279,7 @@ impl Core {
         let bytes = size_of::<T>().checked_mul(count).ok_or(too_large)?;
         let bytes = bytes.checked_add(Plan::<T>::ELEMENTS_OFFSET).ok_or(too_large)?;
         if bytes == 0 {
-            return Ok(self.raw.heap().zero_base().cast());
+            return Ok(self.nothing());
         }
         let key = Plan::<T>::array_key();
         let layout = match self.known(&key) {
