@@ -126,8 +126,12 @@ impl Deref for Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
-        // Handles elsewhere may keep the memory, but the values are this thread's.
-        self.mutator.core.raw.inner().discard_specials();
+        // Handles elsewhere may keep the memory, but the values are this thread's. Active, so that
+        // nobody who has the memory traces one while it is dropped.
+        let raw = &self.mutator.core.raw;
+        raw.enter();
+        raw.inner().discard_specials();
+        raw.leave();
     }
 }
 

@@ -610,6 +610,9 @@ impl Specials {
         let mut visit = |record: &Record| {
             for kind in [Kind::Finalizer, Kind::Cleanup, Kind::CleanupWithArgument, Kind::Drop] {
                 if record.place().is(kind) {
+                    if kind == Kind::Drop {
+                        record.clear_alive();
+                    }
                     visit(kind, record.place().object(), record.payload());
                 }
             }

@@ -253,8 +253,8 @@ impl Record {
         self.code.load(Acquire).cast()
     }
 
-    /// The object of a drop is dead: its trace function finds it empty from here
-    /// on. The world is stopped.
+    /// The object of a drop is dead, or its value is about to be dropped: its trace function
+    /// finds it empty from here on. The world is stopped, or cannot be.
     pub(super) fn clear_alive(&self) {
         debug_assert!(self.place().is(Kind::Drop));
         // SAFETY: the words of a drop are numbers (invariant 2).
