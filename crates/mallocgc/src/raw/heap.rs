@@ -276,6 +276,12 @@ impl Heap {
         Arc::ptr_eq(&self.owner, &other.owner)
     }
 
+    /// A number that no other heap of the process has.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.inner().id
+    }
+
     /// Makes the calling thread a mutator, until the mutator is dropped.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod events;
 mod profile;
 mod action;
 mod runner;
+mod drop_in_place;
 pub mod barrier;
 pub mod concurrent;
 mod pacing;

@@ -657,6 +657,25 @@ impl Mutator {
         Ok(())
     }
 
+    /// The thread counts as stopped from here on.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        self.inner().world.leave(self.record());
+    }
+
+    /// And no more; waits while the world is stopped.
+    #[inline]
+    pub(crate) fn enter(&self) {
+        self.inner().world.enter(self.record());
+    }
+
+    /// Whether a poll would do something.
+    #[inline]
+    pub(crate) fn wants_boundary(&self) -> bool {
+        // SAFETY: invariant 2. Relaxed: a hint.
+        unsafe { self.poll_word.as_ref() }.load(Relaxed) != 0
+    }
+
     /// Runs `f`, which does not touch the heap, while the thread counts as
     /// stopped: system calls, waiting, long computations.
     pub fn blocking<R>(&mut self, f: impl FnOnce() -> R) -> R {

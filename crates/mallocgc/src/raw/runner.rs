@@ -27,9 +27,9 @@ use crate::base::Address;
 use crate::heap::special::queue::Queue;
 use crate::heap::special::record::{Kind, RecordId};
 use crate::os::OsError;
-use crate::raw::action;
 use crate::raw::heap::{Heap, HeapError, Inner, Owner, SafeSection};
 use crate::raw::mutator::Mutator;
+use crate::raw::{action, drop_in_place};
 use crate::world::callback;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Records taken from a queue at a time.
-const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 
 /// How long a thread waits that got no memory to attach.
 const RETRY: Duration = Duration::from_millis(10);
@@ -90,12 +90,18 @@ impl Inner {
         self.queue(Duty::Cleanups).close();
     }
 
-    /// Drops the closures of everything that has not run. The heap ends.
+    /// Drops the closures of everything that has not run, and the payloads of
+    /// objects that are to be dropped. The heap ends.
     pub(crate) fn discard_specials(&self) {
-        self.space.specials.drain(|_, payload| {
-            // SAFETY: finalizers and cleanups carry packed closures, and
-            // `drain` passes each once.
-            unsafe { action::discard(payload) };
+        self.space.specials.drain(|kind, object, payload| {
+            if kind == Kind::Drop {
+                // SAFETY: attached by `add_drop`; `drain` passes each once.
+                unsafe { drop_in_place::run(payload, object) };
+            } else {
+                // SAFETY: finalizers and cleanups carry packed closures, and
+                // `drain` passes each once.
+                unsafe { action::discard(payload) };
+            }
         });
     }
 }
@@ -328,7 +334,7 @@ fn subject(inner: &Inner, id: RecordId) -> Address {
 
 /// Calls a function; whether it panicked. The panic's hook has printed what
 /// it was.
-fn contains_panic(call: impl FnOnce()) -> bool {
+pub(crate) fn contains_panic(call: impl FnOnce()) -> bool {
     let Err(panic) = catch_unwind(AssertUnwindSafe(call)) else { return false };
     // Dropping what was thrown may panic in turn.
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {

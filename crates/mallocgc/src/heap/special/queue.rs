@@ -10,7 +10,7 @@
 
 use crate::base::Address;
 use crate::base::sync::{Lock, Rank, Signal};
-use crate::heap::special::record::{RecordId, Records};
+use crate::heap::special::record::{Kind, RecordId, Records};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
@@ -214,14 +214,14 @@ impl Queue {
     }
 
     /// Calls `visit` with what the records that wait or run keep alive: of
-    /// finalizers the object, of cleanups the argument.
+    /// finalizers and drops the object, of cleanups the argument.
     pub(super) fn for_each_root(&self, records: &Records, mut visit: impl FnMut(Address)) {
         let state = self.state.lock();
         for list in [state.head, state.running] {
             let mut at = list;
             while let Some(id) = at {
                 let record = records.get(id);
-                if record.place().is(super::record::Kind::Finalizer) {
+                if record.place().is(Kind::Finalizer) || record.place().is(Kind::Drop) {
                     visit(record.place().object());
                 } else if let Some(argument) = record.argument() {
                     visit(argument);

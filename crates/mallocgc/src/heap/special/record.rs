@@ -64,6 +64,8 @@ pub(crate) enum Kind {
     CleanupWithArgument = 5,
     /// Has run, and keeps nothing alive.
     Through = 6,
+    /// The object's payload is dropped in place before the cell is free.
+    Drop = 7,
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -249,6 +251,20 @@ impl Record {
         // Acquire: pairs with the Release in `clear_weak`; who sees null sees
         // what the collector did before.
         self.code.load(Acquire).cast()
+    }
+
+    /// The object of a drop is dead, or its value is about to be dropped: its trace function
+    /// finds it empty from here on. The world is stopped, or cannot be.
+    pub(super) fn clear_alive(&self) {
+        debug_assert!(self.place().is(Kind::Drop));
+        // SAFETY: the words of a drop are numbers (invariant 2).
+        let [alive, _] = unsafe { self.payload().as_numbers() };
+        if alive != 0 {
+            let alive: *mut usize = Address::new(alive as usize).as_ptr();
+            // SAFETY: a word of the object, whose cell is still there. Relaxed: read
+            // when the world is stopped.
+            unsafe { AtomicUsize::from_ptr(alive) }.store(0, Relaxed);
+        }
     }
 
     pub(super) fn clear_weak(&self) {

@@ -270,7 +270,7 @@ fn records_agree_with_a_map() {
         let mut left: Vec<_> = bench.model.values().flatten().copied().collect();
         left.retain(|&(_, kind, _)| matches!(kind, Kind::Finalizer | Kind::Cleanup));
         let mut drained = 0;
-        bench.space.specials.drain(|_, _| drained += 1);
+        bench.space.specials.drain(|_, _, _| drained += 1);
         assert_eq!(drained, left.len(), "seed {seed}: the end passes each once");
     }
 }
