@@ -659,14 +659,18 @@ impl Mutator {
 
     /// The thread counts as stopped from here on.
     #[inline]
-    pub(crate) fn leave(&self) {
+    pub(crate) fn become_safe(&self) {
         self.inner().world.leave(self.record());
     }
 
     /// And no more; waits while the world is stopped.
     #[inline]
-    pub(crate) fn enter(&self) {
-        self.inner().world.enter(self.record());
+    pub(crate) fn become_active(&self) {
+        let inner = self.inner();
+        let waited = inner.world.enter(self.record());
+        if waited != 0 {
+            inner.history.note_blocked(waited);
+        }
     }
 
     /// Whether a poll would do something.

@@ -83,7 +83,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(raw: raw::Mutator) -> Core {
-        raw.leave();
+        raw.become_safe();
         Core {
             generation: Cell::new(raw.inner().space.sweep_generation()),
             raw,
@@ -111,7 +111,7 @@ impl Core {
         }
         let depth = self.depth.get();
         if depth == 0 {
-            self.raw.enter();
+            self.raw.become_active();
         }
         self.depth.set(depth + 1);
         let leave = Leave(self);
@@ -133,7 +133,7 @@ impl Core {
         } else {
             self.after_shortage();
         }
-        self.raw.leave();
+        self.raw.become_safe();
     }
 
     #[cold]
@@ -330,7 +330,7 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         // The raw mutator detaches active.
-        self.raw.enter();
+        self.raw.become_active();
     }
 }
 
