@@ -28,9 +28,9 @@ use crate::world::stop::StopTimedOut;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-/// Bytes that the collector thread scans before it looks up: some hundred
-/// microseconds.
-const SLICE_BYTES: u64 = 256 << 10;
+/// Bytes that the collector thread scans before it looks up, and what it did is
+/// credit: some 50 microseconds.
+const SLICE_BYTES: u64 = 64 << 10;
 
 /// How long the thread looks for a moment when no mutator is between boundaries,
 /// before it closes the gate: nobody waits then.

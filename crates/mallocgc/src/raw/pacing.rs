@@ -4,7 +4,8 @@
 //! wants and the copies of its answers that mutators read. A mutator owes
 //! marking for the spans it takes while marking runs. The collector thread's
 //! marking is credit, which pays first; who finds none marks itself, if the
-//! marker is free, for [`ASSIST_MOST_BYTES`] at most.
+//! marker is free, for [`ASSIST_MOST_BYTES`] at most, and else waits for credit,
+//! [`CREDIT_WAIT_NANOS`] at most.
 //!
 //! The thread keeps to its quarter of the processors' time, as long as there
 //! are mutators for the rest, none of them is in debt, and nobody waits for the
@@ -30,6 +31,12 @@ use std::time::Duration;
 /// Bytes that one assist scans at most: some 200 microseconds where every object
 /// is a cache miss.
 const ASSIST_MOST_BYTES: u64 = 128 << 10;
+
+/// How long a mutator in debt waits for credit, while somebody else marks.
+const CREDIT_WAIT_NANOS: u64 = 300_000;
+
+/// Between two looks for it.
+const CREDIT_LOOK: Duration = Duration::from_micros(20);
 
 /// How long the collector thread rests when it has had its share.
 const REST: Duration = Duration::from_micros(500);
@@ -305,13 +312,18 @@ impl Mutator {
         let begin = os::now_nanos();
         pacing.debt_nanos.store(begin, Relaxed);
         let budget = ratio.assist_work(granted).min(ASSIST_MOST_BYTES);
-        // A marker that is not free is at work for us.
         if let Some(done) = inner.concurrent.try_mark(&inner.collector, inner.parts(), budget) {
             pacing.count_scanned(done.scanned_bytes.min(owed), Paid::Yes);
             pacing.count_scanned(done.scanned_bytes.saturating_sub(owed), Paid::No);
-            let nanos = os::now_nanos() - begin;
-            pacing.assist_nanos.fetch_add(nanos, Relaxed);
-            pacing.assists.record(nanos);
+            pacing.assist_nanos.fetch_add(os::now_nanos() - begin, Relaxed);
+        } else {
+            // Somebody marks: what that brings is waited for, a little.
+            let mut owed = owed;
+            while owed != 0 && os::now_nanos() - begin < CREDIT_WAIT_NANOS {
+                std::thread::sleep(CREDIT_LOOK);
+                owed = pacing.take_credit(owed);
+            }
         }
+        pacing.assists.record(os::now_nanos() - begin);
     }
 }
