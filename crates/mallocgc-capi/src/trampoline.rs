@@ -64,7 +64,7 @@ pub(crate) fn rust_function(function: CTraceFn) -> Option<TraceFn> {
         // Release: pairs with the Acquire in `call`. Acquire on failure: who finds its
         // function there hands it out as if it had stored it.
         let before = place.compare_exchange(0, wanted, Ordering::Release, Ordering::Acquire);
-        if matches!(before, Ok(_)) || before == Err(wanted) {
+        if before.is_ok() || before == Err(wanted) {
             return Some(CALLS[index / ROWS][index % ROWS]);
         }
     }

@@ -213,20 +213,19 @@ fn values_of_enumerations_are_traced() {
 #[test]
 fn arrays_of_all_kinds() {
     let heap = heap();
-    let root: Root<(Gc<'static, u64>, RefLock<BTreeMap<String, Gc<'static, u64>>>)> =
-        heap.run(|cx| {
-            let words = Gc::from_iter(cx, (0..100u32).map(|n| Some(Gc::new(cx, u64::from(n)))));
-            let values = Gc::from_iter(cx, (0..100i32).map(|n| Value::Number(n.into())));
-            let texts = Gc::from_iter(cx, (0..100).map(|n| n.to_string()));
-            let empty: Gc<'_, [Value<'_>]> = Gc::from_iter(cx, []);
-            assert_eq!(words.iter().flatten().map(|n| **n).sum::<u64>(), 4950);
-            assert!(values.iter().all(|value| matches!(value, Value::Number(_))));
-            assert_eq!(texts[42], "42");
-            assert!(empty.is_empty());
-            let map =
-                texts.iter().zip(words.iter()).map(|(k, v)| (k.clone(), v.unwrap())).collect();
-            cx.root(Gc::new(cx, (Gc::new(cx, 5), RefLock::new(map))))
-        });
+    type Kept = (Gc<'static, u64>, RefLock<BTreeMap<String, Gc<'static, u64>>>);
+    let root: Root<Kept> = heap.run(|cx| {
+        let words = Gc::from_iter(cx, (0..100u32).map(|n| Some(Gc::new(cx, u64::from(n)))));
+        let values = Gc::from_iter(cx, (0..100i32).map(|n| Value::Number(n.into())));
+        let texts = Gc::from_iter(cx, (0..100).map(|n| n.to_string()));
+        let empty: Gc<'_, [Value<'_>]> = Gc::from_iter(cx, []);
+        assert_eq!(words.iter().flatten().map(|n| **n).sum::<u64>(), 4950);
+        assert!(values.iter().all(|value| matches!(value, Value::Number(_))));
+        assert_eq!(texts[42], "42");
+        assert!(empty.is_empty());
+        let map = texts.iter().zip(words.iter()).map(|(k, v)| (k.clone(), v.unwrap())).collect();
+        cx.root(Gc::new(cx, (Gc::new(cx, 5), RefLock::new(map))))
+    });
     heap.collect();
     heap.run(|cx| assert_eq!(*root.get(cx).1.borrow()["77"], 77));
 }
@@ -242,10 +241,10 @@ fn alignments_from_1_to_4096_and_no_size() {
             $heap.run(|cx| {
                 for _ in 0..20 {
                     let object = Gc::new(cx, Aligned([1, 2, 3]));
-                    assert_eq!(Gc::as_ptr(object).addr() % $align, 0);
+                    assert!(Gc::as_ptr(object).addr().is_multiple_of($align));
                     assert_eq!(object.0, [1, 2, 3]);
                     let array = Gc::from_iter(cx, (0..3).map(|n| Aligned([n; 3])));
-                    assert_eq!(array.as_ptr().addr() % $align, 0);
+                    assert!(array.as_ptr().addr().is_multiple_of($align));
                     assert_eq!(array[2].0, [2; 3]);
                 }
             });

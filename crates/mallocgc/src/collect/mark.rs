@@ -27,9 +27,9 @@ use crate::base::sync::{
     Ordering::{Acquire, Relaxed},
 };
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
-use crate::collect::ephemeron::WatchedKeys;
 use crate::collect::kernel::{self, Kernel, Level};
 use crate::collect::mark_word::MarkWord;
+use crate::collect::watched_keys::WatchedKeys;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::ephemeron::{EphemeronWords, Key};
 use crate::heap::layouts::LayoutRecord;

@@ -2,6 +2,7 @@
 
 pub mod pacer;
 pub(crate) mod pending;
+pub(crate) mod watched_keys;
 pub(crate) mod work;
 pub(crate) mod kernel;
 pub(crate) mod mark_word;
