@@ -15,7 +15,7 @@
 //! forgets all marks and marks anew in its stop.
 //!
 //! A cycle may be left open between slices, for its owner to go on with: grey
-//! objects wait in the pool (`work`), everything else is in [`Open`].
+//! objects wait in the pool (`work`), everything else is in `Open`.
 //!
 //! Protection: as for `cycle`: the caller of every function but `try_mark` holds
 //! the cycle lock. One marker at a time works beside the mutators, under a lock of its own. The argument is in `docs/design/concurrent.md`.

@@ -46,7 +46,7 @@ impl Mutator {
     ///
     /// `object` is an object's first byte, has no other drop, and will hold what
     /// `drop` expects before the next boundary. `drop` may be called once, by
-    /// whoever calls [`run_drops`](Mutator::run_drops) or ends the heap.
+    /// whoever calls [`run_drops`](Inner::run_drops) or ends the heap.
     pub(crate) unsafe fn add_drop(
         &self,
         object: NonNull<u8>,
