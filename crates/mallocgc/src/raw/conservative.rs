@@ -151,16 +151,25 @@ impl Heap {
 impl Mutator {
     /// Lets the thread into the allocator; waits while the world is stopped.
     /// Whether a cycle is due.
+    ///
+    /// # Safety
+    ///
+    /// The mutator is out of the allocator, by [`leave`](Mutator::leave).
     #[inline(always)]
-    pub fn enter(&self) -> bool {
+    pub unsafe fn enter(&self) -> bool {
         let world = &self.inner().world;
         world.enter(self.record());
         world.poll_word() & (CYCLE_DUE | STOP) != 0
     }
 
     /// The thread is out of the allocator, and may be stopped wherever it is.
+    ///
+    /// # Safety
+    ///
+    /// Until [`enter`](Mutator::enter) nothing else of the mutator is used: a
+    /// collector may be at work on its cache.
     #[inline(always)]
-    pub fn leave(&self) {
+    pub unsafe fn leave(&self) {
         self.inner().world.leave(self.record());
     }
 }

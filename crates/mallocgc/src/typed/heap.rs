@@ -129,9 +129,9 @@ impl Drop for Heap {
         // Handles elsewhere may keep the memory, but the values are this thread's. Active, so that
         // nobody who has the memory traces one while it is dropped.
         let raw = &self.mutator.core.raw;
-        raw.enter();
+        raw.become_active();
         raw.inner().discard_specials();
-        raw.leave();
+        raw.become_safe();
     }
 }
 
