@@ -6,8 +6,8 @@
 //! (`table`). Runs on our own heap are this very command under the hidden subcommand `bench-run`,
 //! which takes what every peer program takes and prints the same line.
 //!
-//! Exit codes: 0 all runs succeeded and agreed; 1 a run failed or check values differ; 2 bad arguments; 130
-//! interrupted.
+//! Exit codes: 0 all runs succeeded and agreed; 1 a run failed or check values differ; 2 bad arguments; 128
+//! and the number of the signal that ended it: 130 for SIGINT, 143 for SIGTERM.
 
 mod args;
 mod child;

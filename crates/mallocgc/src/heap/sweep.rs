@@ -95,22 +95,30 @@ impl Space {
     /// `free_index`, which cells had been handed out. A mark elsewhere was left
     /// by a reference that points into no object, one past the end of its own
     /// perhaps, and goes.
+    ///
+    /// Most spans are garbage or were handed out to their end, so words without
+    /// a mark and words below `free_index` are not compared.
     fn keep_allocated(&self, span: &Span) -> usize {
         let (mut live, mut stray) = (0, 0);
-        let mut handed_out = span.free_index();
-        for (survivors, before) in self.survivor_bits(span).iter().zip(self.mark_bits(span)) {
+        let (survivors, before) = (self.survivor_bits(span), self.mark_bits(span));
+        let free_index = span.free_index();
+        for (word, (survivors, before)) in survivors.iter().zip(before).enumerate() {
             // Relaxed throughout: marks were published when the world was
             // stopped, and the sweeper owns the span.
-            let below = if handed_out < 64 { (1 << handed_out) - 1 } else { u64::MAX };
             let marked = survivors.load(Relaxed);
-            let kept = marked & (before.load(Relaxed) | below);
-            if kept != marked {
-                survivors.store(kept, Relaxed);
-                stray += (marked ^ kept).count_ones() as usize;
+            if marked != 0 {
+                let mut kept = marked;
+                if free_index < (word + 1) * 64 {
+                    let below = (1 << free_index.saturating_sub(word * 64)) - 1;
+                    kept &= before.load(Relaxed) | below;
+                    if kept != marked {
+                        survivors.store(kept, Relaxed);
+                        stray += (marked ^ kept).count_ones() as usize;
+                    }
+                }
+                live += kept.count_ones() as usize;
             }
             before.store(0, Relaxed);
-            live += kept.count_ones() as usize;
-            handed_out = handed_out.saturating_sub(64);
         }
         if stray != 0 {
             self.live_bytes.fetch_sub((stray * span.cell_bytes()) as u64, Relaxed);
@@ -226,7 +234,7 @@ impl Space {
             }
             if run != 0 {
                 // When the system refuses, the pages stay: nothing is lost.
-                let _ = self.decommit_range(start + (at - run) * page, run * page);
+                let _ = self.decommit_holes(start + (at - run) * page, run * page);
                 run = 0;
             }
         }

@@ -69,6 +69,15 @@ pub struct CycleRecord {
     pub cleanups_queued: u64,
     /// Weak handles that were cleared.
     pub weak_cleared: u64,
+
+    /// External bytes when it ended.
+    pub external_bytes: u64,
+    /// The memory limit, if the next goal is smaller by it; else 0.
+    pub memory_limit_bytes: u64,
+    /// For how long the cycle was due and held, because cycles had taken half of the time.
+    pub held_nanos: u64,
+    /// Bytes given back to the system since the cycle before.
+    pub scavenged_bytes: u64,
 }
 
 /// One stop of the world.

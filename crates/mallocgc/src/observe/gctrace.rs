@@ -25,6 +25,10 @@
 //! | `2 finalizers 0 cleanups 5 weak` | queued, queued, cleared by this cycle |
 //! | `3 mutators 2 workers` | threads attached, threads that marked |
 //! | `(forced)` | somebody asked for the cycle |
+//! | `9.00 MiB external` | only if there are such: external bytes |
+//! | `limit 64.0 MiB` | only if it makes the next goal smaller: the memory limit |
+//! | `held 12.0 ms` | only if the cap bit: for so long the cycle was due and put off |
+//! | `2.00 MiB scavenged` | only if it is not nothing: given back since the cycle before |
 //! | `swept 0.800 ms` | only with eager sweeping: its part of the stopped time, before `(forced)` |
 //!
 //! A goal or trigger beyond all memory prints as `off`. Numbers have three
@@ -106,6 +110,18 @@ impl Display for TraceLine<'_> {
             record.mutators,
             record.workers,
         )?;
+        if record.external_bytes != 0 {
+            write!(f, ", {} MiB external", Mebibytes(record.external_bytes))?;
+        }
+        if record.memory_limit_bytes != 0 {
+            write!(f, ", limit {} MiB", Mebibytes(record.memory_limit_bytes))?;
+        }
+        if record.held_nanos != 0 {
+            write!(f, ", held {} ms", Millis(record.held_nanos))?;
+        }
+        if record.scavenged_bytes != 0 {
+            write!(f, ", {} MiB scavenged", Mebibytes(record.scavenged_bytes))?;
+        }
         if record.eager_sweep_nanos != 0 {
             write!(f, ", swept {} ms", Millis(record.eager_sweep_nanos))?;
         }
@@ -270,6 +286,7 @@ mod tests {
             finalizers_queued: 2,
             cleanups_queued: 0,
             weak_cleared: 5,
+            ..CycleRecord::default()
         }
     }
 
@@ -284,6 +301,16 @@ mod tests {
         );
         let eager = CycleRecord { forced: false, eager_sweep_nanos: 800_000, ..sample() };
         assert!(eager.trace_line().to_string().ends_with("2 workers, swept 0.800 ms"));
+        let limited = CycleRecord {
+            external_bytes: 9 << 20,
+            memory_limit_bytes: 64 << 20,
+            held_nanos: 12_000_000,
+            scavenged_bytes: 2 << 20,
+            ..sample()
+        };
+        assert!(limited.trace_line().to_string().ends_with(
+            "2 workers, 9.00 MiB external, limit 64.0 MiB, held 12.0 ms, 2.00 MiB scavenged (forced)"
+        ));
     }
 
     #[test]

@@ -22,7 +22,9 @@ use crate::os::{self, Reservation};
 use crate::raw::config::Config;
 use crate::raw::conservative::ConservativeClient;
 use crate::raw::layout::{Layout, Layouts};
+use crate::raw::limits::Limiting;
 use crate::raw::mutator::Mutator;
+use crate::raw::pressure::PressureHooks;
 use crate::raw::root::Root;
 use crate::raw::runner::Runners;
 use crate::raw::settings::ClearHooks;
@@ -119,6 +121,8 @@ pub(crate) struct Inner {
     pub(crate) pacer: Lock<PacerSettings>,
     /// Who stops the threads of a conservative heap.
     pub(crate) client: OnceLock<&'static dyn ConservativeClient>,
+    pub(crate) limiting: Limiting,
+    pub(crate) pressure: PressureHooks,
     /// One cycle at a time.
     pub(crate) cycle: Lock<()>,
     pub(crate) collector: Collector,
@@ -212,6 +216,7 @@ impl Heap {
         };
         space.trigger_bytes.store(pacer.pace(0).trigger_bytes, Relaxed);
         space.clobber.store(config.clobber, Relaxed);
+        let limiting = Limiting::new(&config);
         let profile_rate = AtomicU64::new(config.profile_rate);
         let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let profile = Profile::new(ProfileConfig {
@@ -227,6 +232,8 @@ impl Heap {
             workers,
             pacer: Lock::new(Rank::Observe, pacer),
             client: OnceLock::new(),
+            limiting,
+            pressure: PressureHooks::new(),
             cycle: Lock::new(Rank::Cycle, ()),
             collector,
             roots: Roots::new(id),
@@ -243,6 +250,7 @@ impl Heap {
             history: History::new(),
             space,
         });
+        inner.apply_memory_limit();
         Ok(Heap { owner: Arc::new(Owner { inner }) })
     }
 
@@ -370,7 +378,8 @@ impl Inner {
     pub(crate) fn is_due(&self) -> bool {
         // Relaxed: decided again under the cycle lock.
         let trigger = self.space.trigger_bytes.load(Relaxed);
-        self.space.live_bytes.load(Relaxed) >= trigger
+        let heap_bytes = self.heap_bytes();
+        (heap_bytes >= trigger && !self.is_held(heap_bytes))
             || self.space.short_of_memory.load(Relaxed)
             || (trigger != u64::MAX && self.is_cheap_to_collect())
     }
@@ -404,6 +413,8 @@ impl Inner {
             self.profile.publish_swept();
         }
         if report.is_some() {
+            self.keep_to_memory_limit();
+            self.arm_pressure();
             self.kick_background();
         }
         Ok(report)
@@ -452,12 +463,13 @@ impl Inner {
         let number = self.collector.cycles() + 1;
         self.tell_cycle(own, &Event::CycleBegin { number });
         match self.collector.run(self.parts(), own, request, &mut extensions) {
-            Ok(report) => {
+            Ok(mut report) => {
                 let forced = force != Force::IfNeeded;
                 if forced {
                     self.forced_cycles.fetch_add(1, Relaxed);
                 }
-                self.record_cycle(&report, forced);
+                let limits = self.finish_cycle_limits(&mut report);
+                self.record_cycle(&report, &limits, forced);
                 self.profile.publish();
                 Ok(Some(report))
             }

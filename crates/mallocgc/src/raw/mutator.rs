@@ -125,6 +125,10 @@ impl Mutator {
         unsafe { self.record.as_ref() }
     }
 
+    pub(crate) fn record_pointer(&self) -> NonNull<MutatorRecord> {
+        self.record
+    }
+
     #[inline(always)]
     fn cache(&self) -> &Cache {
         &self.record().cache
@@ -470,9 +474,7 @@ impl Mutator {
         if self.cache().sample_large(bytes) {
             inner.sample(place, bytes);
         }
-        if inner.is_due() {
-            inner.world.announce_cycle();
-        }
+        inner.after_growth();
         Ok(as_pointer(place))
     }
 
@@ -511,14 +513,13 @@ impl Mutator {
         if cell.sampled {
             inner.sample(cell.address, cell_bytes);
         }
-        if inner.is_due() {
-            inner.world.announce_cycle();
-        }
+        inner.after_growth();
         Some(as_pointer(cell.address))
     }
 
-    /// Tries again when memory was short: after sweeping what is unswept, and
-    /// at a safepoint after a collection. The attempt's error is in `failure`.
+    /// Tries again when memory was short: after sweeping what is unswept, at a safepoint
+    /// after a collection, and after another when pressure hooks have dropped something. The
+    /// attempt's error is in `failure`.
     #[inline(always)]
     fn with_retry<R>(&self, flags: AllocFlags, attempt: impl Fn() -> Option<R>) -> Option<R> {
         attempt().or_else(|| self.retry(flags, attempt))
@@ -527,8 +528,11 @@ impl Mutator {
     #[cold]
     #[inline(never)]
     fn retry<R>(&self, flags: AllocFlags, attempt: impl Fn() -> Option<R>) -> Option<R> {
-        if !self.failure.get().may_succeed_later() {
-            return None;
+        match self.failure.get() {
+            // Whatever a collection frees: this alone is more than the limit.
+            AllocError::LimitReached { bytes, limit_bytes } if bytes > limit_bytes => return None,
+            error if !error.may_succeed_later() => return None,
+            _ => {}
         }
         let inner = self.inner();
         inner.space.finish_sweep();
@@ -537,6 +541,7 @@ impl Mutator {
             return second;
         }
         if !flags.has(AllocFlags::SAFEPOINT) {
+            self.raise_if_refused();
             inner.space.short_of_memory.store(true, Relaxed);
             inner.world.announce_cycle();
             return None;
@@ -544,7 +549,22 @@ impl Mutator {
         if inner.collect(Some(self.record()), Force::NowAndSweep).is_err() {
             return None;
         }
-        attempt()
+        attempt().or_else(|| {
+            self.raise_if_refused();
+            if !inner.relieve_pressure(self)
+                || inner.collect(Some(self.record()), Force::NowAndSweep).is_err()
+            {
+                return None;
+            }
+            attempt()
+        })
+    }
+
+    /// Raises pressure when it was the heap limit by which an allocation failed.
+    fn raise_if_refused(&self) {
+        if matches!(self.failure.get(), AllocError::LimitReached { .. }) {
+            self.inner().raise_refused();
+        }
     }
 
     #[inline]
@@ -588,6 +608,7 @@ impl Mutator {
         } else if word & CYCLE_DUE != 0 {
             let _ = inner.collect(Some(self.record()), Force::IfNeeded);
         }
+        inner.relieve_pressure(self);
     }
 
     /// Whether the n-th boundary has come.
@@ -626,7 +647,10 @@ impl Mutator {
     ///
     /// When another mutator reaches no boundary in time, or inside a callback.
     pub fn gc(&self, force: Force) -> Result<(), GcError> {
-        self.inner().collect(Some(self.record()), force).map(drop)
+        let inner = self.inner();
+        inner.collect(Some(self.record()), force)?;
+        inner.relieve_pressure(self);
+        Ok(())
     }
 
     /// Checks the heap as [`Heap::verify`] does.
@@ -694,7 +718,8 @@ impl Mutator {
         self.record().roots.set(index, Address::from_ptr(object.as_ptr()));
     }
 
-    /// Cuts the root stack to `len` roots.
+    /// Cuts the root stack to `len` roots; in a finalizer or cleanup, of those that
+    /// it has pushed itself.
     ///
     /// # Panics
     ///

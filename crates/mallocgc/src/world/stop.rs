@@ -180,7 +180,7 @@ impl World {
     /// thread, which holds its lock; so the record is only made safe, and the
     /// next boundary of another mutator, attaching, or cycle detaches it.
     pub(crate) fn abandon(&self, record: &MutatorRecord) {
-        record.roots.truncate(0);
+        record.roots.clear();
         if self.gate.leave(&record.state) {
             // Not under the lock, so the collector may be between its look and
             // its wait, and learn of it when its time is up.
@@ -214,6 +214,15 @@ impl World {
             // User code, so not under the lock.
             drop(callback);
         }
+    }
+
+    /// Whether this thread is attached, with this record.
+    pub(crate) fn is_attached_here(&self, record: &MutatorRecord) -> bool {
+        let _mutators = self.mutators.lock();
+        // Relaxed: read and written under the lock.
+        record.in_use.load(Relaxed)
+            && !record.abandoned.load(Relaxed)
+            && record.thread.get().id() == os::thread_id()
     }
 
     /// Lets the next thread that attaches have a record.
@@ -342,7 +351,7 @@ impl Drop for World {
 /// that of one that was abandoned.
 fn strip(space: &Space, record: &MutatorRecord) -> Option<RootCallback> {
     record.cache.flush(space);
-    record.roots.truncate(0);
+    record.roots.clear();
     // SAFETY: the owner's thread or its heir; the collector looks only when the
     // world is stopped.
     unsafe { &mut *record.callback.0.get() }.take()

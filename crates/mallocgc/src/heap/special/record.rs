@@ -62,6 +62,8 @@ pub(crate) enum Kind {
     Cleanup = 4,
     /// As `Cleanup`; its second word is a root.
     CleanupWithArgument = 5,
+    /// Has run, and keeps nothing alive.
+    Through = 6,
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -215,6 +217,14 @@ impl Record {
         // (invariant 1), so nobody reads the words.
         unsafe { *self.words.get() = payload.words };
         self.set_next(next);
+    }
+
+    /// What was taken from a queue has run: what it kept alive may die. The
+    /// caller is who took it.
+    pub(crate) fn set_through(&self) {
+        let place = Place::new(Kind::Through, self.place().object());
+        // Relaxed: the collector looks when the world has stopped.
+        self.place.store(place.0, Relaxed);
     }
 
     /// What the record carries. Not for weak records.

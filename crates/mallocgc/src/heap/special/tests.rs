@@ -244,8 +244,8 @@ fn check_queue(specials: &Specials, queue: &Queue, mut expected: Vec<u64>) {
         }
         let ids: Vec<RecordId> = batch[..taken].iter().flatten().copied().collect();
         seen.extend(ids.iter().map(|&id| number(specials.records.get(id).payload())));
+        queue.finish(&specials.records, &batch[..taken], taken, 0);
         specials.records.recycle(ids);
-        queue.finish(taken, 0);
     }
     seen.sort_unstable();
     expected.sort_unstable();
