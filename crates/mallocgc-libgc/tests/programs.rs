@@ -89,10 +89,10 @@ fn threads() {
 }
 
 #[test]
-fn threads_many_times() {
+fn threads_with_values_of_keys_many_times() {
     let program = build("threads", &[]);
     for round in 0..10 {
-        let output = run(&program, library(), &[]);
+        let output = run(&program, library(), &["keys"]);
         assert!(output.status.success(), "round {round}: {}", text(&output.stderr));
     }
 }

@@ -77,7 +77,9 @@ impl<const SHARED: bool> AmbiguousMarker for Client<'_, '_, SHARED> {
             // SAFETY: the caller's promise. Volatile: what lies there may be
             // uninitialised as far as the language knows.
             let word = unsafe { Address::new(at).as_ptr::<usize>().read_volatile() };
-            self.marker.visit_ambiguous(word);
+            if self.marker.is_inside(word) {
+                self.marker.visit_ambiguous(word);
+            }
         }
     }
 

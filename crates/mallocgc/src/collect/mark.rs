@@ -713,8 +713,17 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     pub(crate) fn scan_conservative(&mut self, from: usize, to: usize) {
         for address in (from..to).step_by(WORD_SIZE) {
             let value = self.load(address);
-            self.visit_word(value);
+            // Most words of data point elsewhere.
+            if self.is_inside(value) {
+                self.visit_word(value);
+            }
         }
+    }
+
+    /// Whether a word points into the heap's range.
+    #[inline(always)]
+    pub(crate) fn is_inside(&self, value: usize) -> bool {
+        value.wrapping_sub(self.base) < self.extent
     }
 
     /// Marks the object that a word of an object points into, if there is one
