@@ -17,10 +17,27 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The environment's `MALLOCGC_TRACE` is the trace level, as `GODEBUG=gctrace=1` is for Go.
+    /// The environment's `MALLOCGC_TRACE` is the trace level, as `GODEBUG=gctrace=1` is for Go, and
+    /// `MALLOCGC_CONCURRENT` the bytes from which on a heap is marked beside its mutators.
     pub(crate) fn new() -> Result<Session, RunError> {
-        let level = std::env::var("MALLOCGC_TRACE").ok().and_then(|level| level.parse().ok());
-        let config = Config { trace_level: level.unwrap_or(0), ..Config::default() };
+        Session::with(Config::default())
+    }
+
+    /// As [`new`](Session::new), for a program that wants short stops.
+    pub(crate) fn concurrent() -> Result<Session, RunError> {
+        Session::with(Config { concurrent_from_bytes: 4 << 20, ..Config::default() })
+    }
+
+    fn with(config: Config) -> Result<Session, RunError> {
+        fn number<N: std::str::FromStr>(name: &str) -> Option<N> {
+            std::env::var(name).ok().and_then(|text| text.parse().ok())
+        }
+        let config = Config {
+            trace_level: number("MALLOCGC_TRACE").unwrap_or(0),
+            concurrent_from_bytes: number("MALLOCGC_CONCURRENT")
+                .unwrap_or(config.concurrent_from_bytes),
+            ..config
+        };
         let heap = Heap::new(config).map_err(RunError::failed("heap"))?;
         Ok(Session { heap })
     }

@@ -2,6 +2,7 @@
 
 mod fast_path;
 mod install;
+mod libgc;
 mod size_classes;
 mod tidy;
 
@@ -36,6 +37,8 @@ enum Command {
         #[arg(long, default_value = "release")]
         profile: String,
     },
+    /// Builds `libgc.so.1` into `target/libgc/`.
+    Libgc,
     /// Counts the instructions of an allocation under callgrind; fails above 25.
     FastPath,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::SizeClasses { check: true } => check_size_classes(&root),
         Command::Tidy => check_tidy(&root),
         Command::Install { prefix, profile } => install::run(&root, &prefix, &profile),
+        Command::Libgc => libgc::build(&root),
         Command::FastPath => fast_path::run(&root),
     };
     match result {

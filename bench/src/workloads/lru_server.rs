@@ -219,7 +219,7 @@ impl Cache<'_> {
 
 fn run(run: &Run) -> Result<Outcome, RunError> {
     let (entries, requests) = (run.number("entries")?, run.number("requests")?);
-    let session = Session::new()?;
+    let session = Session::concurrent()?;
     let mutator = session.attach()?;
     let references = session.references()?;
     let buckets = entries.next_power_of_two();

@@ -207,6 +207,8 @@ impl Bench {
 
 fn conflict(message: &str) -> clap::Error {
     let mut command = Arguments::command();
+    // Gives the subcommands their full names, for the line of usage.
+    command.build();
     let bench = command.find_subcommand_mut("bench").expect("it is declared above");
     bench.error(ErrorKind::ArgumentConflict, message)
 }

@@ -1,7 +1,7 @@
 //! Child processes: one at a time, in a process group of its own, never left behind.
 //!
-//! The terminal's Ctrl-C does not reach a child in its own group; [`install_interrupt_handler`] kills
-//! that group instead. When this process dies without a chance to do so, the system kills the
+//! The terminal's Ctrl-C does not reach a child in its own group; the thread that [`watch_signals`] starts
+//! kills that group instead. When this process dies without a chance to do so, the system kills the
 //! child (its parent-death signal). What a child cost is what `wait4` says.
 //!
 //! Protection: `CURRENT` names the group that may be killed. It is emptied, under its lock, while the child is
@@ -11,11 +11,12 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 static CURRENT: Mutex<Option<i32>> = Mutex::new(None);
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The signal that asked us to end, or zero.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// How a child ended, what it printed and what it cost.
 #[derive(Debug)]
@@ -30,21 +31,41 @@ pub(crate) struct Finished {
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP kill the running child.
-pub(crate) fn install_interrupt_handler() {
-    let handler = || {
-        // SeqCst, with the load in `run`: either `run` sees the flag after it has filled CURRENT, or
-        // we see what it filled in.
-        INTERRUPTED.store(true, Ordering::SeqCst);
-        kill_current();
+///
+/// They are blocked for this thread and those it starts, and one thread waits for them, so that what
+/// they do need not be safe in a signal handler. A child starts with none blocked: the standard library
+/// sees to it.
+pub(crate) fn watch_signals() {
+    // SAFETY: all zero is a value of this plain struct.
+    let mut watched: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is ours for the call.
+    unsafe { libc::sigemptyset(&mut watched) };
+    for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: as above.
+        unsafe { libc::sigaddset(&mut watched, number) };
+    }
+    // SAFETY: the set is ours for the call; nobody wants the old one.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &watched, std::ptr::null_mut()) };
+    let wait = move || {
+        let mut number = 0;
+        // SAFETY: both are this thread's. It fails only for a set that is not one.
+        while unsafe { libc::sigwait(&watched, &mut number) } == 0 {
+            // SeqCst, with the load in `run`: either `run` sees the number after it has filled
+            // CURRENT, or we see what it filled in.
+            SIGNAL.store(number, Ordering::SeqCst);
+            kill_current();
+        }
     };
-    // It fails only where a handler exists already or threads cannot be made; then the
-    // parent-death signal remains.
-    let _ = ctrlc::set_handler(handler);
+    if std::thread::Builder::new().name("signals".into()).spawn(wait).is_err() {
+        // Then they end us as they end everybody, and the child has its parent-death signal.
+        // SAFETY: as above.
+        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &watched, std::ptr::null_mut()) };
+    }
 }
 
-/// Whether a signal asked us to end.
-pub(crate) fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::SeqCst)
+/// The signal that asked us to end.
+pub(crate) fn ending_signal() -> Option<i32> {
+    Some(SIGNAL.load(Ordering::SeqCst)).filter(|&number| number != 0)
 }
 
 fn current() -> std::sync::MutexGuard<'static, Option<i32>> {
@@ -78,7 +99,7 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> io::Result<Finished>
     let mut child = command.spawn()?;
     let pid = child.id() as i32;
     *current() = Some(pid);
-    if interrupted() {
+    if ending_signal().is_some() {
         kill_current();
     }
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -8,8 +8,8 @@
 //!
 //! `mallocgc exec` runs a program that was linked against libgc on our heap (`exec`), and ends as it ended.
 //!
-//! Exit codes of `bench`: 0 all runs succeeded and agreed; 1 a run failed or check values differ; 2 bad arguments; 130
-//! interrupted.
+//! Exit codes of `bench`: 0 all runs succeeded and agreed; 1 a run failed or check values differ; 2 bad arguments; 128
+//! and the number of the signal that ended it: 130 for SIGINT, 143 for SIGTERM.
 
 mod args;
 mod child;

@@ -45,7 +45,7 @@ pub(crate) struct Entrant {
 /// Runs the plan and prints the results.
 pub(crate) fn run(plan: &Plan) -> ExitCode {
     let start = Instant::now();
-    child::install_interrupt_handler();
+    child::watch_signals();
     let progress = ProgressBar::new_spinner();
     progress.set_style(style("{spinner} {msg}"));
     progress.enable_steady_tick(Duration::from_millis(100));
@@ -68,10 +68,11 @@ pub(crate) fn run(plan: &Plan) -> ExitCode {
         let round_start = Instant::now();
         for contest in &mut contests {
             take_turns(contest, round as usize, &progress);
-            if child::interrupted() {
+            if let Some(number) = child::ending_signal() {
                 progress.finish_and_clear();
-                eprintln!("interrupted");
-                return ExitCode::from(130);
+                eprintln!("interrupted by signal {number}");
+                // What a shell says of a program that a signal ended.
+                return ExitCode::from(128 + number as u8);
             }
         }
         if start.elapsed() + round_start.elapsed() > budget {
@@ -143,7 +144,7 @@ fn take_turns(contest: &mut Contest, round: usize, progress: &ProgressBar) {
                 Ok(report) => entrant.reports.push(report),
                 Err((state, note)) => (entrant.state, entrant.note) = (state, note),
             }
-            if child::interrupted() {
+            if child::ending_signal().is_some() {
                 return;
             }
         }

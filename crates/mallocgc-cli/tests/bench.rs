@@ -83,7 +83,19 @@ fn bad_arguments_are_clap_errors() {
         let output = bench(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+        let usage = stderr(&output).lines().find(|line| line.starts_with("Usage: "));
+        let full = usage.is_none_or(|line| line.starts_with("Usage: mallocgc bench"));
+        assert!(full, "{arguments:?}: {usage:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn conflicts_that_the_plan_finds_show_the_full_usage() {
+    let _turn = one_at_a_time();
+    for arguments in [["--peers", "auto,go"], ["binary-trees", "--input=/"]] {
+        let output = bench(&arguments);
+        assert!(stderr(&output).contains("Usage: mallocgc bench"), "{}", stderr(&output));
     }
 }
 
@@ -282,11 +294,11 @@ fn is_gone(pid: i32) -> Option<()> {
 #[test]
 fn an_interrupt_leaves_no_child() {
     let _turn = one_at_a_time();
-    for number in [libc::SIGINT, libc::SIGTERM] {
+    for (number, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
         let (mut child, sleeper) = start_sleeper(&scratch("interrupt"));
         signal(child.id() as i32, number);
         let status = child.wait().unwrap();
-        assert_eq!(status.code(), Some(130), "{status}");
+        assert_eq!(status.code(), Some(code), "{status}");
         eventually(|| is_gone(sleeper));
     }
 }

@@ -182,7 +182,7 @@ fn signals_pass_both_ways() {
     std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
     assert_eq!(line, "ready\n");
     // SAFETY: a call without memory; the child is unreaped.
-    unsafe { libc::kill(pid, libc::SIGTERM) };
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(33), "{}", stderr(&output));
     assert!(stderr(&output).contains("3 cycles"), "{}", stderr(&output));

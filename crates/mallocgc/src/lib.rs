@@ -61,6 +61,7 @@ pub mod world;
 pub mod collect;
 pub mod observe;
 pub mod raw;
+pub mod typed;
 
 /// Keeps the example of the README compiling and right.
 #[cfg(doctest)]

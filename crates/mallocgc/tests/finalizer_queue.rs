@@ -165,6 +165,277 @@ fn a_heap_that_ends_runs_nothing_and_drops_every_closure() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
+// --- what a finalizer may do to its mutator -------------------------------------
+
+/// Calls `act` in a finalizer of each of `count` nodes and in a cleanup of each
+/// of as many; what the finalizers saw. On the heap's threads, then by the owner.
+fn in_each(count: u64, act: fn(&mut Mutator, u64)) {
+    for heap in [threaded(), manual()] {
+        let mut m = heap.attach().expect("a mutator");
+        let nodes = Nodes::new(&heap);
+        let (seen, cleaned) = (Log::default(), Log::default());
+        let kept = nodes.make(&m, 4711);
+        m.push_root(kept);
+        for number in 0..count {
+            let (log, node) = (log_value(&seen), nodes.make(&m, number));
+            m.set_finalizer(node, move |m, node| {
+                log(m, node);
+                act(m, number);
+            })
+            .expect("set");
+            let log = cleaned.clone();
+            m.add_cleanup(nodes.make(&m, number).as_ptr(), move |m| {
+                log.lock().expect("no panic").push(number);
+                act(m, number);
+            })
+            .expect("added");
+        }
+        gc(&m);
+        m.run_finalizers(usize::MAX);
+        m.run_cleanups(usize::MAX);
+        assert!(m.wait_finalizers(LONG) && m.wait_cleanups(LONG), "the queues are empty");
+        for log in [seen, cleaned] {
+            let mut values = entries(&log);
+            values.sort_unstable();
+            assert_eq!(values, (0..count).collect::<Vec<_>>(), "each ran once, on its own");
+        }
+        assert_eq!((m.root_count(), m.root(0)), (1, kept), "the owner's roots are as they were");
+        assert_eq!(value(kept), 4711);
+        let counts = heap.special_counts();
+        assert_eq!((counts.finalizers.executed, counts.cleanups.executed), (count, count));
+        assert_eq!(m.verify().expect("a stopped world"), None);
+    }
+}
+
+#[test]
+fn the_root_stack_is_the_calls_own() {
+    in_each(70, |m, number| {
+        assert_eq!(m.root_count(), 0, "it looks empty");
+        m.truncate_roots(0);
+        let mine = Nodes::new(m.heap()).make(m, number + 1000);
+        for place in 0..5 {
+            assert_eq!(m.push_root(mine), place);
+        }
+        m.set_root(0, mine);
+        gc(m);
+        assert_eq!(value(m.root(0)), number + 1000);
+        m.truncate_roots(number as usize % 5);
+    });
+}
+
+#[test]
+fn a_stack_cut_below_its_base_is_a_panic_of_the_call_only() {
+    let heap = manual();
+    let mut m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let log = Log::default();
+    let kept = nodes.make(&m, 7);
+    m.push_root(kept);
+    for number in 0..3 {
+        let log = log_value(&log);
+        m.set_finalizer(nodes.make(&m, number), move |m, node| {
+            log(m, node);
+            m.push_root(node);
+            m.truncate_roots(if number == 1 { 2 } else { 1 });
+        })
+        .expect("set");
+    }
+    gc(&m);
+    assert_eq!(m.run_finalizers(usize::MAX), 3);
+    assert_eq!(heap.special_counts().finalizers.panicked, 1);
+    assert_eq!((m.root_count(), m.root(0), entries(&log).len()), (1, kept, 3));
+}
+
+#[test]
+fn panics_and_collections_take_no_object_from_another() {
+    in_each(70, |m, number| {
+        let nodes = Nodes::new(m.heap());
+        for filler in 0..50 {
+            nodes.make(m, filler);
+        }
+        m.push_root(nodes.make(m, number));
+        gc(m);
+        if number % 3 == 0 {
+            std::panic::resume_unwind(Box::new("quietly"));
+        }
+    });
+}
+
+#[test]
+fn inside_nothing_is_waited_for_or_run() {
+    in_each(40, |m, _| {
+        use std::time::Duration;
+        let heap = m.heap().clone();
+        assert!(!m.wait_finalizers(Duration::MAX) && !m.wait_cleanups(Duration::MAX));
+        assert!(!heap.wait_finalizers(Duration::MAX) && !heap.wait_cleanups(Duration::MAX));
+        assert_eq!((m.run_finalizers(usize::MAX), m.run_cleanups(usize::MAX)), (0, 0));
+    });
+    assert!(manual().wait_finalizers(LONG), "outside it is as before");
+}
+
+#[test]
+fn a_wait_without_a_limit_ends_with_the_last_call() {
+    let heap = threaded();
+    let mut m = heap.attach().expect("a mutator");
+    let (go, wait) = mpsc::channel::<()>();
+    let (began, begins) = mpsc::channel();
+    m.set_finalizer(Nodes::new(&heap).make(&m, 1), move |_, _| {
+        began.send(()).expect("a receiver");
+        wait.recv().expect_err("the sender is dropped");
+    })
+    .expect("set");
+    gc(&m);
+    begins.recv_timeout(LONG).expect("it runs");
+    assert!(!m.wait_finalizers(std::time::Duration::ZERO));
+    let waiter = {
+        let heap = heap.clone();
+        std::thread::spawn(move || heap.wait_finalizers(std::time::Duration::MAX))
+    };
+    drop(go);
+    assert!(waiter.join().expect("no panic"));
+}
+
+type Finalizer = Box<dyn FnOnce(&mut Mutator, NonNull<u8>) + Send>;
+
+/// A finalizer that registers again, for as long as `left` says.
+fn again(left: u64, log: Log) -> Finalizer {
+    Box::new(move |m, node| {
+        log.lock().expect("no panic").push(left);
+        if left != 0 {
+            m.truncate_roots(0);
+            m.set_finalizer(node, again(left - 1, log)).expect("set in a finalizer");
+            std::panic::resume_unwind(Box::new("after it has registered"));
+        }
+    })
+}
+
+#[test]
+fn a_finalizer_that_registers_again_and_panics_runs_again() {
+    let heap = threaded();
+    let mut m = heap.attach().expect("a mutator");
+    let log = Log::default();
+    m.set_finalizer(Nodes::new(&heap).make(&m, 1), again(3, log.clone())).expect("set");
+    for runs in 1..=4 {
+        gc(&m);
+        assert!(m.wait_finalizers(LONG));
+        if !support::zeal() {
+            assert_eq!(entries(&log).len(), runs);
+        }
+    }
+    assert_eq!(entries(&log), [3, 2, 1, 0]);
+    assert_eq!(heap.special_counts().finalizers.panicked, 3);
+}
+
+/// What becomes of the mutator that a finalizer has exchanged.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Exchange {
+    /// It is dropped with the call.
+    Dropped,
+    /// As that, and the call panics.
+    Panicked,
+    /// It stays in a thread-local.
+    Kept,
+    /// It is put back.
+    PutBack,
+}
+
+thread_local! {
+    static KEPT: std::cell::RefCell<Option<Mutator>> = const { std::cell::RefCell::new(None) };
+}
+
+fn exchange(how: Exchange, other: &Heap, m: &mut Mutator) {
+    let mut mine = other.attach().expect("a mutator of the other heap");
+    mine.push_root(Nodes::new(other).make(&mine, 1));
+    m.push_root(Nodes::new(m.heap()).make(m, 2));
+    std::mem::swap(m, &mut mine);
+    gc(m);
+    match how {
+        Exchange::Dropped => drop(mine),
+        Exchange::Panicked => std::panic::resume_unwind(Box::new("with both exchanged")),
+        Exchange::Kept => KEPT.set(Some(mine)),
+        Exchange::PutBack => std::mem::swap(m, &mut mine),
+    }
+}
+
+/// Objects with finalizers, the `at`-th of which exchanges its mutator.
+fn register(m: &Mutator, other: &Heap, how: Exchange, at: u64, log: &Log) {
+    let nodes = Nodes::new(m.heap());
+    for number in 0..40 {
+        let (log, other) = (log_value(log), (number == at).then(|| other.clone()));
+        m.set_finalizer(nodes.make(m, number), move |m, node| {
+            log(m, node);
+            if let Some(other) = other {
+                exchange(how, &other, m);
+            }
+        })
+        .expect("set");
+    }
+}
+
+const EXCHANGES: [Exchange; 4] =
+    [Exchange::Dropped, Exchange::Panicked, Exchange::Kept, Exchange::PutBack];
+
+#[test]
+fn an_exchanged_mutator_stops_no_other_finalizer() {
+    for (how, at) in EXCHANGES.into_iter().flat_map(|how| [0, 3, 39].map(|at| (how, at))) {
+        let (heap, other) = (threaded(), threaded());
+        let mut m = heap.attach().expect("a mutator");
+        let log = Log::default();
+        register(&m, &other, how, at, &log);
+        gc(&m);
+        assert!(m.wait_finalizers(LONG), "{how:?} at {at}");
+        let mut seen = entries(&log);
+        seen.sort_unstable();
+        assert_eq!(seen, (0..40).collect::<Vec<_>>(), "{how:?} at {at}");
+        let counts = heap.special_counts().finalizers;
+        let exchanged = u64::from(how != Exchange::PutBack);
+        assert_eq!((counts.executed, counts.panicked), (40, exchanged), "{how:?} at {at}");
+        // Both heaps stop, collect and finalize.
+        let mut n = other.attach().expect("a mutator");
+        for m in [&mut m, &mut n] {
+            m.set_finalizer(Nodes::new(m.heap()).make(m, 77), log_value(&log)).expect("set");
+            gc(m);
+            assert!(m.wait_finalizers(LONG), "{how:?} at {at}");
+            assert_eq!(m.verify().expect("a stopped world"), None);
+        }
+        assert_eq!(entries(&log)[40..], [77, 77], "{how:?} at {at}");
+    }
+}
+
+#[test]
+fn an_owner_whose_mutator_was_exchanged_has_lost_nothing() {
+    for how in EXCHANGES {
+        let (heap, other) = (manual(), manual());
+        let mut m = heap.attach().expect("a mutator");
+        m.push_root(Nodes::new(&heap).make(&m, 99));
+        let log = Log::default();
+        register(&m, &other, how, 3, &log);
+        gc(&m);
+        let ran = m.run_finalizers(usize::MAX);
+        if how == Exchange::PutBack {
+            assert_eq!((ran, m.root_count(), value(m.root(0))), (40, 1, 99));
+            continue;
+        }
+        let counts = heap.special_counts().finalizers;
+        assert_eq!((ran as u64, counts.pending, counts.panicked), (4, 36, 1), "{how:?}");
+        // The owner has the other mutator now, with its root.
+        assert_eq!(m.verify().expect("a stopped world"), None, "{how:?}");
+        assert_eq!((m.root_count(), value(m.root(0))), (1, 1), "{how:?}");
+        let mut first = match how {
+            Exchange::Kept => {
+                let kept = KEPT.take().expect("the finalizer kept it");
+                assert_eq!((kept.root_count(), value(kept.root(0))), (1, 99));
+                kept
+            }
+            _ => heap.attach().expect("it was detached"),
+        };
+        gc(&first);
+        gc(&m);
+        assert_eq!(first.run_finalizers(usize::MAX), 36, "{how:?}");
+        assert_eq!(entries(&log), (0..40).collect::<Vec<_>>(), "in order, each once: {how:?}");
+    }
+}
+
 // --- re-entrancy -------------------------------------------------------------
 
 #[test]

@@ -17,7 +17,7 @@ fn heap_at(profile_rate: u64) -> Heap {
 
 fn gc(mutator: &Mutator) {
     mutator.gc(Force::NowAndSweep).expect("a collection");
-    mutator.heap().stats().check().expect("statistics agree");
+    mutator.heap().stats_at_rest().check().expect("statistics agree");
 }
 
 /// The estimates by size of objects.
@@ -229,7 +229,7 @@ fn mutators_sample_side_by_side() {
     heap.gc(Force::NowAndSweep).expect("a collection");
     let total = heap.profile().total();
     assert_eq!((total.alloc_objects, total.inuse_objects), (4 * 2000, 0));
-    heap.stats().check().expect("statistics agree");
+    heap.stats_at_rest().check().expect("statistics agree");
 }
 
 // --- finprofiled -------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 mod support;
 
-use mallocgc::raw::{Config, Heap};
+use mallocgc::raw::{Config, Force, Heap};
 use std::sync::{Barrier, Mutex};
 use support::program::{Dice, Exchange, Machine, Settings};
 
@@ -97,6 +97,80 @@ fn bytes_of_a_fuzzer_are_a_program() {
             .collect();
         Machine::new(&heap, format!("{length} bytes"), Dice::Bytes(&bytes), Settings::default())
             .run();
+    }
+}
+
+/// Settings under which a heap is marked beside its mutators, however small.
+fn beside(seed: u64) -> Config {
+    Config {
+        concurrent_from_bytes: 0,
+        mark_delay_seed: seed,
+        clobber: support::CLOBBER,
+        ..support::config()
+    }
+}
+
+/// Two collections leave nothing of what no root leads to.
+fn check_empty(heap: &Heap, seed: u64) {
+    for _ in 0..2 {
+        heap.gc(Force::NowAndSweep).unwrap();
+    }
+    assert_eq!(heap.stats().heap_objects, 0, "seed {seed}");
+}
+
+#[test]
+fn a_random_program_steps_its_own_collector() {
+    for seed in seeds(600..616) {
+        let config = Config { background: false, verify: seed % 2 == 0, ..beside(0) };
+        let heap = support::heap_with(config);
+        let settings = scaled(Settings {
+            steps: 12_000,
+            largest: 40 << 10,
+            precise: true,
+            steps_collector: true,
+            ..Settings::default()
+        });
+        Machine::new(&heap, format!("seed {seed}"), Dice::Seed(seed), settings).run();
+        check_empty(&heap, seed);
+    }
+}
+
+#[test]
+fn random_programs_are_marked_beside_their_threads() {
+    for (seed, threads) in seeds(700..712).zip([2, 3, 4, 16].into_iter().cycle()) {
+        let config = Config { min_heap_bytes: 256 << 10, ..beside(seed) };
+        let heap = support::heap_with(config);
+        let settings = Settings {
+            steps: 24_000 / threads as usize,
+            alone: false,
+            precise: true,
+            collect_one_in: 2000,
+            most_objects: 600,
+            largest: 20 << 10,
+            ..Settings::default()
+        };
+        run_threads(&heap, threads, seed, settings);
+        check_empty(&heap, seed);
+    }
+}
+
+#[test]
+fn random_programs_are_marked_beside_at_every_boundary() {
+    for (seed, threads) in seeds(800..804).zip([2, 3, 5, 8].into_iter().cycle()) {
+        // The collector is asked for a cycle at every boundary.
+        let config = Config { collect_every: 1, verify: true, ..beside(seed) };
+        let heap = support::heap_with(config);
+        let settings = Settings {
+            steps: 6000 / threads as usize,
+            alone: false,
+            precise: true,
+            collect_one_in: 500,
+            most_objects: 200,
+            largest: 4 << 10,
+            ..Settings::default()
+        };
+        run_threads(&heap, threads, seed, settings);
+        check_empty(&heap, seed);
     }
 }
 

@@ -64,6 +64,10 @@ fn trace_lines_and_recording_do_not_allocate() {
         gc_cpu_fraction: 0.333_333_333,
         heap_start_bytes: u64::MAX / 3,
         next_goal_bytes: u64::MAX,
+        external_bytes: 1 << 20,
+        memory_limit_bytes: 64 << 20,
+        held_nanos: 12_000_000,
+        scavenged_bytes: 3 << 20,
         ..CycleRecord::default()
     };
     let mut spans = SpanStatistics::new();

@@ -185,7 +185,7 @@ pub(crate) const MUTANTS: [Mutant; 27] = [
 ];
 
 /// Each of these holds, too.
-pub(crate) const ALTERNATIVES: [Mutant; 4] = [
+pub(crate) const ALTERNATIVES: [Mutant; 5] = [
     Mutant {
         name: "stop-at-end",
         says: "the world is stopped from the last buffers to the sweep",
@@ -203,6 +203,20 @@ pub(crate) const ALTERNATIVES: [Mutant; 4] = [
             ..SHIPPED
         },
         scope: ROOTED,
+    },
+    Mutant {
+        name: "two-stops",
+        says: "both of these, and weak handles shade at any time: what the library does",
+        variant: Variant {
+            end: End::Stop,
+            roots_read: RootsRead::InFlip,
+            root_drop: RootDrop::Unshaded,
+            root_set: RootSet::Unshaded,
+            hand_out: HandOut::Unshaded,
+            upgrade: Upgrade::Shades,
+            ..SHIPPED
+        },
+        scope: BOTH,
     },
     Mutant {
         name: "root-drop-shaded",

@@ -17,7 +17,7 @@ const LAYERS: [&str; 9] =
 const KNOTS: [(&str, &[&str]); 2] = [
     // Spans, their classes and their lists are records of the space, which finds
     // one by the other's number.
-    ("heap", &["span_class", "span", "layouts", "central", "space", "cache", "special"]),
+    ("heap", &["span_class", "span", "layouts", "central", "space", "newborn", "cache", "special"]),
     // Handles of one interface: a heap makes mutators, a mutator knows its heap.
     ("raw", &[]),
 ];

@@ -117,6 +117,8 @@ use std::time::Duration;
 pub enum Rank {
     /// One cycle at a time (the origin's `worldsema`).
     Cycle,
+    /// One marker beside the mutators.
+    Marker,
     /// The list of mutators and their stopping.
     World,
     /// Root tables.
@@ -135,6 +137,8 @@ pub enum Rank {
     Records,
     /// Mark work shared between workers.
     Work,
+    /// References that mutators noted for the marker.
+    Shades,
     /// Profile buckets and event sinks.
     Observe,
     /// Span records, page bitmap, growth of the heap.

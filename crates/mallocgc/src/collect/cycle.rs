@@ -6,12 +6,16 @@
 //! → start the world → sweep lazily, in the background, or at once
 //! ```
 //!
+//! Beside mutators it comes in two stops, told in `concurrent`; this file has
+//! what both have in common.
+//!
 //! Protection: cycles are one at a time, under the cycle lock, which the
 //! caller holds; from the stop on no mutator runs.
 //!
 //! Not here: when a cycle is due (`pacer`), who asks for one (`raw`).
 
 use crate::base::sync::{AtomicU64, Ordering::Relaxed};
+use crate::collect::ambiguous::{AmbiguousMarker, Client};
 use crate::collect::ephemeron;
 use crate::collect::finalize;
 use crate::collect::mark::{Marked, Marker};
@@ -53,6 +57,12 @@ impl core::fmt::Debug for Parts<'_> {
 pub trait Extensions {
     /// Before roots are read: drop what pools keep.
     fn clear(&mut self);
+    /// Behind the heap's own roots: those of a client that knows no types.
+    fn roots(&mut self, _marker: &mut dyn AmbiguousMarker) {}
+    /// What is reachable is marked; a client may mark more.
+    fn reached(&mut self, _marker: &mut dyn AmbiguousMarker) {}
+    /// The cycle is done and mutators go on next.
+    fn resume(&mut self) {}
     /// Marking is complete; what is dead is decided next.
     fn marked(&mut self);
     /// An object sampled for the heap profile is gone; the numbers are those
@@ -60,6 +70,8 @@ pub trait Extensions {
     fn sample_freed(&mut self, numbers: [u64; 2]);
     /// It is decided who lives: marked objects, and no others.
     fn decided(&mut self);
+    /// Whether `decided` will look at the marks of objects one by one.
+    fn looks_at_marks(&self) -> bool;
 }
 
 /// What a cycle needs besides the heap.
@@ -94,14 +106,25 @@ pub struct CycleReport {
     pub mark_nanos: u64,
     /// Deciding finalizers, weak handles and cleanups.
     pub decide_nanos: u64,
-    /// How long mutators stood, stopping included.
+    /// How long mutators stood, stopping included; beside mutators, in the last
+    /// stop.
     pub pause_nanos: u64,
+    /// Beside mutators: how long they stood in the first stop; else zero.
+    pub flip_pause_nanos: u64,
+    /// Beside mutators: how long the last stop was waited for.
+    pub end_stop_nanos: u64,
+    /// Beside mutators: last stops that found too much left to mark.
+    pub rounds: u64,
+    /// Beside mutators: whether marking began anew in the last stop.
+    pub restarts: u64,
     /// When the mutators went on.
     pub end_nanos: u64,
     /// Processor time of all marking threads.
     pub mark_cpu_nanos: u64,
     /// Bytes of objects before marking.
     pub heap_start_bytes: u64,
+    /// Bytes of objects when marking had ended.
+    pub heap_end_bytes: u64,
     /// Bytes of the spans in use.
     pub heap_inuse_bytes: u64,
     /// Bytes marked.
@@ -128,10 +151,33 @@ pub struct CycleReport {
     pub decided: Decided,
 }
 
+impl CycleReport {
+    /// The time in which the collector had all of so many processors, or as much
+    /// time of them as that.
+    pub(crate) fn whole_nanos(&self, processors: u64) -> u64 {
+        match self.flip_pause_nanos {
+            0 => self.end_nanos.saturating_sub(self.begin_nanos),
+            flip => flip + self.pause_nanos + self.mark_cpu_nanos / processors.max(1),
+        }
+    }
+
+    /// A cycle begins: what the last one left is swept.
+    pub(super) fn begin(space: &Space) -> CycleReport {
+        let begin_nanos = os::now_nanos();
+        space.finish_sweep();
+        CycleReport {
+            begin_nanos,
+            finish_sweep_nanos: os::now_nanos() - begin_nanos,
+            trigger_bytes: space.trigger_bytes.load(Relaxed),
+            ..CycleReport::default()
+        }
+    }
+}
+
 /// The collector of one heap.
 #[derive(Debug)]
 pub struct Collector {
-    work: SharedWork,
+    pub(super) work: SharedWork,
     workers: Workers,
     cycles: AtomicU64,
     ephemerons_cleared: AtomicU64,
@@ -175,24 +221,11 @@ impl Collector {
         request: Request,
         extensions: &mut dyn Extensions,
     ) -> Result<CycleReport, StopTimedOut> {
-        let Parts { space, world, roots } = parts;
-        let mut report = CycleReport { begin_nanos: os::now_nanos(), ..CycleReport::default() };
-        space.finish_sweep();
-        let swept = os::now_nanos();
-        report.finish_sweep_nanos = swept - report.begin_nanos;
-        report.trigger_bytes = space.trigger_bytes.load(Relaxed);
-        let stopped = world.stop(own, request.stop_limit)?;
+        let space = parts.space;
+        let mut report = CycleReport::begin(space);
+        let stopped = parts.world.stop(own, request.stop_limit)?;
         let no_unwinding = NoUnwinding;
-        space.close_sweep();
-        report.stop_nanos = stopped.stop_nanos();
-        report.mutators = stopped.attached() as u64;
-        report.heap_start_bytes = space.live_bytes.load(Relaxed);
-        stopped.for_each_mutator(|mutator| mutator.cache.flush(space));
-        {
-            let _inside = callback::enter();
-            extensions.clear();
-            request.verify.after(Phase::Stopped, space, roots, &stopped);
-        }
+        self.prepare(parts, request, &stopped, extensions, &mut report);
         let cpu_begin = os::thread_cpu_nanos();
         let parallel =
             request.workers > 1 && space.live_bytes.load(Relaxed) >= request.parallel_from_bytes;
@@ -200,8 +233,7 @@ impl Collector {
         let helper_nanos = AtomicU64::new(0);
         let marking = Marking {
             collector: self,
-            space,
-            roots,
+            parts,
             stopped: &stopped,
             verify: request.verify,
             helpers,
@@ -212,12 +244,52 @@ impl Collector {
         } else {
             marking.run::<true>(extensions, &mut report)
         };
+        report.workers = helpers as u64 + 1;
+        report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin + helper_nanos.load(Relaxed);
+        self.conclude(parts, request, &stopped, marked, &mut report);
+        report.pause_nanos = report.end_nanos - report.begin_nanos - report.finish_sweep_nanos;
+        extensions.resume();
+        core::mem::forget(no_unwinding);
+        drop(stopped);
+        Ok(report)
+    }
+
+    /// The world has just been stopped: everything a cycle begins with.
+    pub(super) fn prepare(
+        &self,
+        parts: Parts<'_>,
+        request: Request,
+        stopped: &Stopped<'_>,
+        extensions: &mut dyn Extensions,
+        report: &mut CycleReport,
+    ) {
+        let space = parts.space;
+        space.close_sweep();
+        report.stop_nanos = stopped.stop_nanos();
+        report.mutators = stopped.attached() as u64;
+        report.heap_start_bytes = space.live_bytes.load(Relaxed);
+        stopped.for_each_mutator(|mutator| mutator.cache.flush(space));
+        let _inside = callback::enter();
+        extensions.clear();
+        request.verify.after(Phase::Stopped, space, parts.roots, stopped);
+    }
+
+    /// Everything is decided: who is marked has survived.
+    pub(super) fn conclude(
+        &self,
+        parts: Parts<'_>,
+        request: Request,
+        stopped: &Stopped<'_>,
+        marked: Marked,
+        report: &mut CycleReport,
+    ) {
+        let Parts { space, world, roots } = parts;
         self.work.finish();
         self.ephemerons_cleared.fetch_add(report.ephemerons_cleared, Relaxed);
         report.live_bytes = marked.bytes;
         report.live_objects = marked.objects;
-        report.workers = helpers as u64 + 1;
-        report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin + helper_nanos.load(Relaxed);
+        report.heap_end_bytes = space.live_bytes.load(Relaxed);
+        space.end_newborns();
         space.flip();
         space.live_bytes.store(marked.bytes, Relaxed);
         space.fresh_bytes.store(0, Relaxed);
@@ -229,16 +301,12 @@ impl Collector {
         report.heap_inuse_bytes = space.used_bytes() as u64;
         {
             let _inside = callback::enter();
-            request.verify.after(Phase::Flipped, space, roots, &stopped);
+            request.verify.after(Phase::Flipped, space, roots, stopped);
         }
         space.open_sweep();
         world.withdraw_cycle();
         report.number = self.cycles.fetch_add(1, Relaxed) + 1;
         report.end_nanos = os::now_nanos();
-        report.pause_nanos = report.end_nanos - swept;
-        core::mem::forget(no_unwinding);
-        drop(stopped);
-        Ok(report)
     }
 }
 
@@ -272,7 +340,7 @@ impl Collector {
 
 /// Ends the process when a callback unwinds while the world is stopped: the
 /// object graph is half read, and nobody could finish the cycle.
-struct NoUnwinding;
+pub(super) struct NoUnwinding;
 
 impl Drop for NoUnwinding {
     fn drop(&mut self) {
@@ -288,19 +356,19 @@ enum Pushed {
     Finalizable,
 }
 
-/// The mark phase.
-struct Marking<'c> {
-    collector: &'c Collector,
-    space: &'c Space,
-    roots: &'c Roots,
-    stopped: &'c Stopped<'c>,
-    verify: Verify,
-    helpers: usize,
-    helper_nanos: &'c AtomicU64,
+/// The mark phase in a stopped world, or its end.
+pub(super) struct Marking<'c> {
+    pub(super) collector: &'c Collector,
+    pub(super) parts: Parts<'c>,
+    pub(super) stopped: &'c Stopped<'c>,
+    pub(super) verify: Verify,
+    pub(super) helpers: usize,
+    pub(super) helper_nanos: &'c AtomicU64,
 }
 
 impl<'c> Marking<'c> {
-    fn run<const SHARED: bool>(
+    /// All of it, from the roots on.
+    pub(super) fn run<const SHARED: bool>(
         &self,
         extensions: &mut dyn Extensions,
         report: &mut CycleReport,
@@ -308,77 +376,100 @@ impl<'c> Marking<'c> {
         let work = &self.collector.work;
         let begin = os::now_nanos();
         work.begin(self.helpers + 1);
-        let mut marker = Marker::<SHARED>::new(self.space, work);
+        let space = self.parts.space;
+        let mut marker = Marker::<SHARED>::new(space, work);
+        self.visit_roots(&mut marker);
         {
-            // Trace functions, root callbacks.
             let _inside = callback::enter();
-            self.visit_roots(&mut marker);
+            extensions.roots(&mut Client { marker: &mut marker, space, work });
         }
         report.roots = marker.visited_roots;
         let rooted = os::now_nanos();
         report.roots_nanos = rooted - begin;
-        let mut total = self.drain(&mut marker);
-        total += self.settle(&mut marker, Pushed::Marked, report);
-        if finalize::push_finalizable(self.space, &mut marker) {
+        let total = self.drain(&mut marker);
+        let total = self.settle(&mut marker, total, extensions, report);
+        report.mark_nanos = os::now_nanos() - rooted - report.decide_nanos;
+        total
+    }
+
+    /// What the roots reach is marked, `total` of it by others: marks what
+    /// ephemerons and finalizers need, and decides.
+    pub(super) fn settle<const SHARED: bool>(
+        &self,
+        marker: &mut Marker<'_, SHARED>,
+        mut total: Marked,
+        extensions: &mut dyn Extensions,
+        report: &mut CycleReport,
+    ) -> Marked {
+        let (space, work) = (self.parts.space, &self.collector.work);
+        total += self.exhaust(marker, Pushed::Marked, report);
+        {
+            let _inside = callback::enter();
+            extensions.reached(&mut Client { marker, space, work });
+        }
+        if finalize::push_finalizable(space, marker) {
             work.resume(self.helpers + 1);
-            total += self.drain(&mut marker);
-            total += self.settle(&mut marker, Pushed::Finalizable, report);
+            total += self.drain(marker);
+            total += self.exhaust(marker, Pushed::Finalizable, report);
         }
         // Before objects with finalizers are marked for one more cycle: as weak
         // handles, ephemerons do not see them come back.
         report.ephemerons_cleared = ephemeron::clear(&work.pending);
         let marked = os::now_nanos();
-        report.mark_nanos = marked - rooted;
         let _inside = callback::enter();
-        self.verify.after(Phase::Marked, self.space, self.roots, self.stopped);
+        if self.verify == Verify::EachPhase || extensions.looks_at_marks() {
+            space.mark_newborns();
+        }
+        self.verify.after(Phase::Marked, space, self.parts.roots, self.stopped);
         extensions.marked();
-        report.decided = finalize::decide(self.space, &mut marker, &mut |sample| {
-            extensions.sample_freed(sample)
-        });
+        report.decided =
+            finalize::decide(space, marker, &mut |sample| extensions.sample_freed(sample));
         extensions.decided();
         report.decide_nanos = os::now_nanos() - marked;
-        total.objects += marker.marked.objects;
-        total.bytes += marker.marked.bytes;
+        total += marker.marked;
         total
     }
 
-    fn visit_roots<const SHARED: bool>(&self, marker: &mut Marker<'c, SHARED>) {
+    /// Makes grey what roots lead to.
+    pub(super) fn visit_roots<const SHARED: bool>(&self, marker: &mut Marker<'_, SHARED>) {
+        // Trace functions, root callbacks.
+        let _inside = callback::enter();
         let mut sink = Sink(marker);
-        self.stopped.visit_roots(self.roots, &mut sink);
-        finalize::visit_roots(self.space, sink.0);
+        self.stopped.visit_roots(self.parts.roots, &mut sink);
+        finalize::visit_roots(self.parts.space, sink.0);
     }
 
     /// After a drain: marks what the mark stack had no room for, and what
     /// ephemerons lead to, until there is neither.
-    fn settle<const SHARED: bool>(
+    fn exhaust<const SHARED: bool>(
         &self,
-        marker: &mut Marker<'c, SHARED>,
+        marker: &mut Marker<'_, SHARED>,
         pushed: Pushed,
         report: &mut CycleReport,
     ) -> Marked {
-        let work = &self.collector.work;
+        let (space, work) = (self.parts.space, &self.collector.work);
         let mut total = Marked::default();
         loop {
             while work.take_overflow() {
                 report.overflows += 1;
                 marker.rescan();
                 if pushed == Pushed::Finalizable {
-                    finalize::scan_finalizable(self.space, marker);
+                    finalize::scan_finalizable(space, marker);
                 }
             }
-            if !ephemeron::revisit(self.space, marker, &work.pending) {
+            if !ephemeron::revisit(space, marker, &work.pending) {
                 return total;
             }
             // What the first values lead to may be much, the rest is a chain.
             work.resume(self.helpers + 1);
             total += self.drain(marker);
             let _inside = callback::enter();
-            ephemeron::watch(self.space, marker, &work.pending);
+            ephemeron::watch(space, marker, &work.pending);
         }
     }
 
     /// Marks everything reachable from what is grey, on all workers.
-    fn drain<const SHARED: bool>(&self, marker: &mut Marker<'c, SHARED>) -> Marked {
+    fn drain<const SHARED: bool>(&self, marker: &mut Marker<'_, SHARED>) -> Marked {
         if !SHARED {
             let _inside = callback::enter();
             marker.drain();
@@ -390,7 +481,7 @@ impl<'c> Marking<'c> {
         self.collector.workers.run(self.helpers, &|number| {
             let _inside = callback::enter();
             let begin = os::thread_cpu_nanos();
-            let mut helper = Marker::<SHARED>::new(self.space, work);
+            let mut helper = Marker::<SHARED>::new(self.parts.space, work);
             helper.drain();
             objects.fetch_add(helper.marked.objects, Relaxed);
             bytes.fetch_add(helper.marked.bytes, Relaxed);

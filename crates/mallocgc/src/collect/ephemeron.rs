@@ -26,9 +26,12 @@ use crate::base::Address;
 use crate::base::sync::Ordering::Relaxed;
 use crate::collect::mark::Marker;
 use crate::collect::pending::{FREE, LAST, Pending};
-use crate::collect::watched::{WatchedKeys, for_each, words};
+use crate::collect::watched_keys::{WatchedKeys, for_each, words};
 use crate::heap::ephemeron::Key;
 use crate::heap::space::Space;
+
+/// Buckets of the first table.
+const FIRST_BUCKETS: usize = 512;
 
 /// Makes grey what waits and has its key marked by now; whether there was any.
 pub(crate) fn revisit<const SHARED: bool>(
@@ -57,7 +60,7 @@ pub(crate) fn watch<const SHARED: bool>(
     marker: &mut Marker<'_, SHARED>,
     pending: &Pending,
 ) {
-    let Ok(keys) = WatchedKeys::new() else {
+    let Ok(keys) = WatchedKeys::new(FIRST_BUCKETS) else {
         return watch_without_memory(space, marker, pending);
     };
     marker.watched = Some(keys);

@@ -18,7 +18,7 @@ use crate::heap::space::Space;
 use crate::heap::span::Span;
 use crate::heap::special::{Decided, Judge};
 
-/// Visits the objects of queued finalizers and the arguments of cleanups.
+/// Visits the objects of queued and running finalizers and the arguments of cleanups.
 pub(crate) fn visit_roots<const SHARED: bool>(space: &Space, marker: &mut Marker<'_, SHARED>) {
     // Arguments come from safe functions and may be anything.
     space.specials.for_each_root(|word| marker.visit_ambiguous(word.as_usize()));

@@ -14,17 +14,26 @@
 //! entry of its own. When the stack cannot grow the entry is dropped, the
 //! object stays marked, and [`Marker::rescan`] finds it again.
 //!
-//! Protection: marking runs while the world is stopped; workers share nothing
-//! but the bitmaps and the pool (`work`).
+//! Beside mutators (`concurrent`) one marker works in slices: when its budget
+//! is used up, what is grey goes to the pool until the next. It passes over
+//! newborn objects (`heap::newborn`).
+//!
+//! Protection: workers share nothing but the bitmaps and the pool (`work`).
+//! With mutators running there is one marker, which reads slots and page
+//! entries with Acquire; what they refer to is not freed meanwhile.
 
-use crate::base::sync::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use crate::base::sync::{
+    AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed},
+};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
 use crate::collect::kernel::{self, Kernel, Level};
 use crate::collect::mark_word::MarkWord;
-use crate::collect::watched::WatchedKeys;
+use crate::collect::watched_keys::WatchedKeys;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::ephemeron::{EphemeronWords, Key};
 use crate::heap::layouts::LayoutRecord;
+use crate::heap::object::Found;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
@@ -70,6 +79,7 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     page_info: NonNull<AtomicU32>,
     infos: NonNull<ClassInfo>,
     marks: NonNull<MarkWord>,
+    survivors: NonNull<MarkWord>,
     level: Level,
     stack: Stack<'s>,
     pub(crate) marked: Marked,
@@ -110,6 +120,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             page_info: space.page_info_table(),
             infos: space.class_info_table(),
             marks: space.mark_table().cast(),
+            survivors: space.survivor_table().cast(),
             level: Level::best(),
             stack: Stack::new(shared),
             marked: Marked::default(),
@@ -137,10 +148,16 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
         let page = offset >> PAGE_SHIFT;
         // SAFETY: the page is committed, so the table has its entry (`Space`,
-        // invariant 1). Relaxed: nothing is published while marking.
-        let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
-        const PLAIN: u32 =
-            PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED | PageInfo::WATCHED;
+        // invariant 1). Acquire: pairs with the Release in
+        // `Space::set_page_flag`, so that who sees the flag of newborns sees from
+        // which cell on.
+        let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Acquire));
+        const PLAIN: u32 = PageInfo::PRESENT
+            | PageInfo::LARGE
+            | PageInfo::JOINED
+            | PageInfo::NEWBORN
+            | PageInfo::WATCHED
+            | PageInfo::AMBIGUOUS;
         if info.0 & PLAIN != PageInfo::PRESENT {
             self.lower(*hot);
             self.visit_rare(offset, info);
@@ -185,8 +202,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if SHARED { word.claim_shared(bit) } else { word.claim_alone(bit) }
     }
 
-    /// A pointer into a large object, into joined cells, into a watched span, or
-    /// into no object at all.
+    /// A pointer into a large object, into joined cells, among newborns, into a
+    /// watched span, or into no object at all.
     #[cold]
     fn visit_rare(&mut self, offset: usize, info: PageInfo) {
         if info == PageInfo::NONE {
@@ -194,21 +211,31 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             // into this heap any more. `verify` reports such slots.
             return;
         }
-        if info.has(PageInfo::WATCHED) {
-            return self.visit_watched(offset, info);
+        if info.has(PageInfo::AMBIGUOUS) {
+            return self.visit_word(self.base + offset);
         }
-        if info.is_joined() {
-            return self.visit_joined(offset, info);
-        }
-        self.visit_large(offset, info);
-    }
-
-    /// A pointer into a large object.
-    fn visit_large(&mut self, offset: usize, info: PageInfo) {
         let Some(id) = self.space.span_of_page(PageId((offset >> PAGE_SHIFT) as u32)) else {
             return;
         };
         let span = self.space.span(id);
+        if info.has(PageInfo::NEWBORN) && self.is_newborn(span, offset, info) {
+            return;
+        }
+        if info.has(PageInfo::WATCHED) {
+            return self.visit_watched(span, offset, info);
+        }
+        self.visit_unwatched(span, offset, info);
+    }
+
+    /// A pointer that takes the rare path for another reason than its span
+    /// being watched.
+    fn visit_unwatched(&mut self, span: &Span, offset: usize, info: PageInfo) {
+        if info.is_joined() {
+            return self.visit_joined(offset, info);
+        }
+        if !info.has(PageInfo::LARGE) {
+            return self.visit_in_span(span, offset, info);
+        }
         let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
         if !self.set_mark(first, 0) {
             return;
@@ -222,22 +249,12 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
 
     /// A pointer into a span with keys that ephemerons wait for: those of the
     /// object it leads to are grey then, too.
-    fn visit_watched(&mut self, offset: usize, info: PageInfo) {
+    fn visit_watched(&mut self, span: &Span, offset: usize, info: PageInfo) {
         let Some(found) = self.space.find_cell(Address::new(self.base + offset)) else { return };
-        let span = self.space.span(found.span);
         if Self::is_marked(self.space, span, found.index) {
             return;
         }
-        if info.has(PageInfo::LARGE) {
-            self.visit_large(offset, info);
-        } else if info.is_joined() {
-            self.visit_joined(offset, info);
-        } else {
-            self.mark_only(span, found.index);
-            if !info.has(PageInfo::NO_SCAN) {
-                self.push_unmarked(span, found.index);
-            }
-        }
+        self.visit_unwatched(span, offset, info);
         let bytes = found.object.offset_from(found.cell) + found.bytes;
         while let Some(ephemeron) =
             self.watched.as_mut().and_then(|keys| keys.take(found.cell, bytes))
@@ -269,15 +286,40 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    /// A pointer into a span with joined cells: all of an object's are marked.
-    /// They hold no references.
-    fn visit_joined(&mut self, offset: usize, info: PageInfo) {
+    /// The cell of a span that is not large.
+    fn cell_index(&self, offset: usize, info: PageInfo) -> (&'s ClassInfo, usize, usize) {
         // SAFETY: a present page names a registered class.
         let class_info = unsafe { self.infos.add(info.class().index()).as_ref() };
-        debug_assert!(info.has(PageInfo::NO_SCAN));
         let first = (offset >> PAGE_SHIFT) - info.pages_back();
         let from_first = offset - (first << PAGE_SHIFT);
         let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
+        (class_info, first, index)
+    }
+
+    /// Whether a pointer leads to a newborn object: survives, and is not read.
+    fn is_newborn(&self, span: &Span, offset: usize, info: PageInfo) -> bool {
+        let index = if info.has(PageInfo::LARGE) { 0 } else { self.cell_index(offset, info).2 };
+        self.space.is_newborn(span, index)
+    }
+
+    /// A pointer to an object of a span that has newborn ones, or is watched.
+    fn visit_in_span(&mut self, span: &Span, offset: usize, info: PageInfo) {
+        let (class_info, first, index) = self.cell_index(offset, info);
+        if index >= usize::from(class_info.cells) || !self.set_mark(first, index) {
+            return;
+        }
+        self.marked.objects += 1;
+        self.marked.bytes += u64::from(class_info.cell_bytes);
+        if !info.has(PageInfo::NO_SCAN) {
+            self.stack.push(Grey::new(span.cell(index).as_usize(), info.class().index()));
+        }
+    }
+
+    /// A pointer into a span with joined cells: all of an object's are marked.
+    /// They hold no references.
+    fn visit_joined(&mut self, offset: usize, info: PageInfo) {
+        debug_assert!(info.has(PageInfo::NO_SCAN));
+        let (class_info, first, index) = self.cell_index(offset, info);
         let cells = usize::from(class_info.cells);
         if index < cells {
             let object = self.space.joined_cells(PageId(first as u32), cells, index);
@@ -316,10 +358,50 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
+    /// Scans for a while: `budget` bytes, of which what was scanned is taken off.
+    /// Whether nothing is grey any more; else the rest is in the pool. Mutators
+    /// may run: words are read by atomic loads alone.
+    pub(crate) fn drain_for(&mut self, budget: &mut u64) -> bool {
+        loop {
+            let empty = match self.level {
+                Level::Plain => self.drain_with::<kernel::Plain, true>(budget),
+                // SAFETY: `Level::best` has asked the processor.
+                #[cfg(target_arch = "x86_64")]
+                _ => unsafe { self.drain_sliced_avx2(budget) },
+            };
+            if !empty {
+                self.stack.offer_all();
+                return false;
+            }
+            if !self.stack.steal() {
+                return true;
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The processor has these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn drain_sliced_avx2(&mut self, budget: &mut u64) -> bool {
+        self.drain_with::<kernel::Plain, true>(budget)
+    }
+
+    /// Bytes that scanning an entry reads.
+    #[inline]
+    fn scan_bytes(&self, grey: Grey) -> u64 {
+        // SAFETY: grey entries name registered classes.
+        match unsafe { self.infos.add(grey.class()).as_ref() }.cell_bytes {
+            0 => PIECE_BYTES as u64,
+            bytes => u64::from(bytes),
+        }
+    }
+
     /// Scans until nothing is grey here.
     pub(crate) fn drain_own(&mut self) {
         match self.level {
-            Level::Plain => self.drain_with::<kernel::Plain>(),
+            Level::Plain => _ = self.drain_with::<kernel::Plain, false>(&mut 0),
             // SAFETY: `Level::best` has asked the processor.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { self.drain_avx2() },
@@ -335,7 +417,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     unsafe fn drain_avx2(&mut self) {
-        self.drain_with::<kernel::Avx2>();
+        self.drain_with::<kernel::Avx2, false>(&mut 0);
     }
 
     /// # Safety
@@ -344,11 +426,13 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx2,bmi1,bmi2,lzcnt,popcnt")]
     unsafe fn drain_avx512(&mut self) {
-        self.drain_with::<kernel::Avx512>();
+        self.drain_with::<kernel::Avx512, false>(&mut 0);
     }
 
+    /// Scans until nothing is grey here or, when `SLICED`, the budget is used
+    /// up; whether nothing is grey.
     #[inline(always)]
-    fn drain_with<K: Kernel>(&mut self) {
+    fn drain_with<K: Kernel, const SLICED: bool>(&mut self, budget: &mut u64) -> bool {
         let mut ring = [Grey(0); RING];
         let mut head = 0usize;
         let mut waiting = 0usize;
@@ -371,12 +455,23 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
                 waiting += 1;
             }
             if waiting == 0 {
-                return self.lower(hot);
+                self.lower(hot);
+                return true;
+            }
+            if SLICED && *budget == 0 {
+                self.lower(hot);
+                for at in (head..head + waiting).rev() {
+                    self.stack.push(ring[at % RING]);
+                }
+                return false;
             }
             let grey = ring[head];
             head = (head + 1) % RING;
             waiting -= 1;
             self.scan_hot::<K>(&mut hot, grey);
+            if SLICED {
+                *budget = budget.saturating_sub(self.scan_bytes(grey));
+            }
             if SHARED {
                 scans += 1;
                 if scans.is_multiple_of(SCANS_PER_LOOK) && self.shared.is_hungry() {
@@ -416,6 +511,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let info = unsafe { self.infos.add(grey.class()).as_ref() };
         if info.scan == Scan::Mask {
             self.scan_mask::<K>(hot, grey.address(), info.mask);
+        } else if info.scan == Scan::Conservative && info.cell_bytes != 0 {
+            self.scan_words::<K>(hot, grey.address(), info.cell_bytes as usize);
         } else {
             self.lower(*hot);
             self.scan_rare(grey, info);
@@ -440,13 +537,102 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    /// A word of an object. Mutators are stopped; the atomic load is for the
-    /// day when they are not.
+    /// Visits the words of an object of which any may be a reference.
+    #[inline(always)]
+    fn scan_words<K: Kernel>(&mut self, hot: &mut Hot, address: usize, bytes: usize) {
+        let range = kernel::Range { base: self.base, extent: self.extent };
+        let words = bytes / WORD_SIZE;
+        let mut from = 0;
+        while from < words {
+            let count = (words - from).min(64);
+            let mask = u64::MAX >> (64 - count);
+            let start = address + from * WORD_SIZE;
+            // SAFETY: the words lie in the cell, the world is stopped, and
+            // `drain_own` chose a kernel of this processor.
+            let mut mask = unsafe { K::filter(Address::new(start).as_ptr(), mask, range) };
+            while mask != 0 {
+                let word = mask.trailing_zeros() as usize;
+                mask &= mask - 1;
+                let value = self.load(start + word * WORD_SIZE);
+                self.visit_word_hot(hot, value);
+            }
+            from += count;
+        }
+    }
+
+    /// As `visit_hot` for a word that may be no reference: only an allocated
+    /// cell counts, and only at a distance that the heap takes (`ambiguous`).
+    #[inline(always)]
+    fn visit_word_hot(&mut self, hot: &mut Hot, value: usize) {
+        let offset = value.wrapping_sub(self.base);
+        if offset >= self.extent {
+            return;
+        }
+        let page = offset >> PAGE_SHIFT;
+        // SAFETY: as in `visit_hot`.
+        let info = PageInfo(unsafe { self.page_info.add(page).as_ref() }.load(Relaxed));
+        const SIMPLE: u32 = PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED;
+        if info.0 & (SIMPLE | PageInfo::MIXED) != PageInfo::PRESENT {
+            self.lower(*hot);
+            self.visit_word(value);
+            *hot = self.lift();
+            return;
+        }
+        let class = info.class().index();
+        // SAFETY: a present page names a registered class (invariants 2, 3).
+        let class_info = unsafe { self.infos.add(class).as_ref() };
+        let first = page - info.pages_back();
+        let from_first = offset - (first << PAGE_SHIFT);
+        let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
+        if index >= usize::from(class_info.cells) {
+            return;
+        }
+        let cell_bytes = class_info.cell_bytes as usize;
+        let at = first * BITMAP_WORDS_PER_PAGE + index / 64;
+        let bit = 1u64 << (index % 64);
+        // SAFETY: as in `set_mark`, of both bitmaps.
+        let (marks, survivors) =
+            unsafe { (self.marks.add(at).as_ref(), self.survivors.add(at).as_ref()) };
+        if marks.has(bit) {
+            return;
+        }
+        if !survivors.has(bit) && !self.is_handed_out(page, index) {
+            return;
+        }
+        if !self.space.ambiguous.takes(from_first - index * cell_bytes) {
+            return;
+        }
+        if !self.set_mark(first, index) {
+            return;
+        }
+        hot.marked.objects += 1;
+        hot.marked.bytes += cell_bytes as u64;
+        if info.has(PageInfo::NO_SCAN) {
+            return;
+        }
+        let grey = Grey::new(self.base + (first << PAGE_SHIFT) + index * cell_bytes, class);
+        if !hot.top.push(grey) {
+            self.lower(*hot);
+            self.stack.push(grey);
+            *hot = self.lift();
+        }
+    }
+
+    /// Whether a cell that did not survive the last cycle was handed out
+    /// since. The caches are flushed and everything is swept.
+    #[inline(always)]
+    fn is_handed_out(&self, page: usize, index: usize) -> bool {
+        let id = self.space.span_of_page(PageId(page as u32));
+        id.is_some_and(|id| index < self.space.span(id).free_index())
+    }
+
+    /// A word of an object.
     #[inline(always)]
     fn load(&self, address: usize) -> usize {
         // SAFETY: the word lies in a cell of a span in use (invariant 1 of
         // `Span`), at a place that layouts keep aligned.
-        unsafe { (*Address::new(address).as_ptr::<AtomicUsize>()).load(Relaxed) }
+        // Acquire: pairs with the Release in `Mutator::write`.
+        unsafe { (*Address::new(address).as_ptr::<AtomicUsize>()).load(Acquire) }
     }
 
     #[cold]
@@ -527,14 +713,58 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     pub(crate) fn scan_conservative(&mut self, from: usize, to: usize) {
         for address in (from..to).step_by(WORD_SIZE) {
             let value = self.load(address);
-            self.visit_ambiguous(value);
+            // Most words of data point elsewhere.
+            if self.is_inside(value) {
+                self.visit_word(value);
+            }
+        }
+    }
+
+    /// Whether a word points into the heap's range.
+    #[inline(always)]
+    pub(crate) fn is_inside(&self, value: usize) -> bool {
+        value.wrapping_sub(self.base) < self.extent
+    }
+
+    /// Marks the object that a word of an object points into, if there is one
+    /// and the heap takes pointers to this place of it.
+    fn visit_word(&mut self, value: usize) {
+        let Some(found) = self.space.find_object(Address::new(value)) else { return };
+        let rules = &self.space.ambiguous;
+        if !rules.is_on() || rules.takes(value - found.object.as_usize()) {
+            self.mark_found(found);
         }
     }
 
     /// Marks the object `value` points into if it is allocated.
     pub(crate) fn visit_ambiguous(&mut self, value: usize) {
-        if self.space.find_object(Address::new(value)).is_some() {
-            self.visit(value);
+        if let Some(found) = self.space.find_object(Address::new(value)) {
+            self.mark_found(found);
+        }
+    }
+
+    /// Marks an object, and makes it grey if it has references.
+    pub(crate) fn mark_found(&mut self, found: Found) {
+        let span = self.space.span(found.span);
+        let class = span.class();
+        let info = self.space.class_info(class);
+        let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
+        if span.is_joined() {
+            let cells = self.space.object_cells(span, found.index);
+            return self.mark_cells(first, cells, span.cell_bytes());
+        }
+        if !self.set_mark(first, found.index) {
+            return;
+        }
+        self.marked.objects += 1;
+        self.marked.bytes += span.cell_bytes() as u64;
+        if info.scan == Scan::None {
+            return;
+        }
+        if info.size.index() == 0 {
+            self.push_large(span);
+        } else {
+            self.stack.push(Grey::new(found.cell.as_usize(), class.index()));
         }
     }
 

@@ -18,6 +18,13 @@ pub(crate) struct MarkWord(AtomicU64);
 const _: () = assert!(size_of::<MarkWord>() == size_of::<u64>()); // the bitmap counts on it
 
 impl MarkWord {
+    /// Whether one of the bits is set.
+    #[inline(always)]
+    pub(crate) fn has(&self, bit: u64) -> bool {
+        // Relaxed: who looks has set it itself, or will claim it.
+        self.0.load(Relaxed) & bit != 0
+    }
+
     /// Sets `bit`, when no one else marks; `false` when it was set.
     #[inline(always)]
     pub(crate) fn claim_alone(&self, bit: u64) -> bool {

@@ -138,6 +138,14 @@ impl SharedWork {
         self.hungry.store(0, Relaxed);
     }
 
+    /// Throws away what was offered: marking begins anew.
+    pub(crate) fn discard(&self) {
+        loop {
+            let Some(segment) = take_offered(&mut self.pool.lock()) else { return };
+            self.give_free(segment);
+        }
+    }
+
     /// Gives the memory of a deep stack back. No stack is in use.
     pub(crate) fn finish(&self) {
         let mut pool = self.pool.lock();

@@ -152,6 +152,8 @@ pub struct Cache {
     /// Cells of opened chunks, by size class, less what flushes returned.
     taken: [AtomicU64; SIZE_CLASSES],
     taken_large_bytes: AtomicU64,
+    /// Bytes of spans and large objects taken since this was asked last.
+    granted: Cell<u64>,
     /// Mean bytes between samples; 0 is never.
     sample_rate: Cell<u64>,
     /// Chunks of one cell, so that every allocation takes the slow path.
@@ -208,6 +210,7 @@ impl Cache {
             tiny_hits: AtomicU64::new(0),
             taken: [const { AtomicU64::new(0) }; SIZE_CLASSES],
             taken_large_bytes: AtomicU64::new(0),
+            granted: Cell::new(0),
             sample_rate: Cell::new(0),
             single_step: Cell::new(false),
             random: UnsafeCell::new(Random::new(seed)),
@@ -296,6 +299,13 @@ impl Cache {
     pub(crate) fn count_large(&self, bytes: usize) {
         add(&self.taken[0], 1);
         add(&self.taken_large_bytes, bytes as u64);
+        self.granted.set(self.granted.get() + bytes as u64);
+    }
+
+    /// Bytes of spans and large objects taken since the last call. Called by the
+    /// owner, or by the collector while that is stopped.
+    pub(crate) fn take_granted(&self) -> u64 {
+        self.granted.replace(0)
     }
 
     /// Whether a large object of `bytes` is one for the heap profile.
@@ -414,12 +424,16 @@ impl Cache {
         let free = (span.cells() - span.taken()) * span.cell_bytes();
         // Relaxed: a sum; the trigger is tested by the caller.
         space.live_bytes.fetch_add(free as u64, Relaxed);
+        self.granted.set(self.granted.get() + free as u64);
         let cell_bytes = space.class_info(class).cell_bytes;
         cursor.cell_bytes.store(cell_bytes, Relaxed);
         let cleared = !span.needs_zero() || cell_bytes as usize <= CLEAR_AHEAD_MAX;
         cursor.set(CELL_CLEARED, cleared);
         // No chunk is open; where the search for joinable cells begins.
         cursor.chunk.open(span.base().as_usize(), span.base().as_usize());
+        if space.is_marking() {
+            space.note_newborns(span);
+        }
         span.set_released(false);
         span.set_sparse_sweeps(0);
         cursor.span.store(id.get(), Relaxed);

@@ -15,7 +15,7 @@ pub enum AllocError {
     },
     /// The heap limit would be exceeded. A collection may help.
     LimitReached {
-        /// Bytes asked for.
+        /// Bytes asked for; of a small object those of the span that it needs.
         bytes: usize,
         /// The limit.
         limit_bytes: usize,

@@ -105,7 +105,11 @@ impl Space {
     /// prepares it.
     pub(crate) fn pop_donor(&self, class: SpanClassId) -> Option<SpanId> {
         // Relaxed: a hint; the lists are behind their locks.
-        if class.index() >= SIZE_CLASSES || self.sparse_spans.load(Relaxed) == 0 {
+        // Nor while marking runs: survivors' bits stay as they are (`newborn`).
+        if class.index() >= SIZE_CLASSES
+            || self.sparse_spans.load(Relaxed) == 0
+            || self.is_marking()
+        {
             return None;
         }
         for donor in DONORS[class.index()].iter().flatten() {

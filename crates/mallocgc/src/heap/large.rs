@@ -1,11 +1,11 @@
 //! Large objects: a span each, of whole pages.
 //!
 //! Clearing is the cost. Pages fresh from the system are zero and are not
-//! touched; others are cleared with stores that bypass the caches.
+//! touched, before and after the others too; those are cleared with stores that bypass the caches.
 
 use crate::base::size_class::SizeClass;
 use crate::base::sync::Ordering::Relaxed;
-use crate::base::{Address, PAGE_SIZE, address::checked_round_up};
+use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, address::checked_round_up};
 use crate::heap::error::AllocError;
 use crate::heap::layouts::LayoutRecord;
 use crate::heap::space::Space;
@@ -43,12 +43,14 @@ impl Space {
             .ok_or(AllocError::TooLarge { bytes })?;
         let class: SpanClassId = layout.span_class(self, SizeClass::new(0))?;
         self.reclaim(rounded / PAGE_SIZE, SWEEPS_PER_LARGE);
-        let id = self.make_span(class, rounded)?;
+        let (id, run) = self.make_span_of_run(class, rounded)?;
         let span = self.span(id);
         sanitizer::unpoison(span.base(), rounded);
-        if clear == Clear::Yes && span.needs_zero() {
-            // SAFETY: the span is ours and as long as its cell.
-            unsafe { os::zero_streaming(span.base().as_ptr(), rounded) };
+        if clear == Clear::Yes {
+            let start = span.base().add(run.dirty_from << PAGE_SHIFT);
+            let bytes = (run.dirty_to - run.dirty_from) << PAGE_SHIFT;
+            // SAFETY: the span is ours, and these are pages of it.
+            unsafe { os::zero_streaming(start.as_ptr(), bytes) };
         }
         span.set_taken(1);
         span.set_free_index(1);

@@ -91,6 +91,10 @@ impl LayoutRecord {
         if known.index() != 0 || self.is_noscan() {
             return Ok(known);
         }
+        if self.is_opaque() {
+            // Relaxed: read while the world is stopped.
+            space.has_opaque_objects.store(true, Relaxed);
+        }
         self.unroll_once(space);
         let cell_bytes = size.cell_size();
         let mask = match cell_bytes {
@@ -105,7 +109,11 @@ impl LayoutRecord {
             (_, None) => Scan::Encoded,
         };
         let info = ClassInfo {
-            mask: mask.unwrap_or(0),
+            // Of ambiguous words all: how far to fetch ahead.
+            mask: mask.unwrap_or(match scan {
+                Scan::Conservative => u64::MAX >> (64 - (cell_bytes / WORD_SIZE).clamp(1, 64)),
+                _ => 0,
+            }),
             layout: core::ptr::from_ref(self),
             magic: size.magic(),
             cell_bytes: cell_bytes as u32,
@@ -140,6 +148,15 @@ impl LayoutRecord {
             Encoding::Trace { function, stride_bytes } => Some((function, stride_bytes)),
             _ => None,
         }
+    }
+
+    /// Whether a marker cannot tell the references of an object beside a mutator
+    /// that writes it.
+    pub(crate) fn is_opaque(&self) -> bool {
+        matches!(
+            self.encoding,
+            Encoding::Trace { .. } | Encoding::Conservative | Encoding::Ephemeron
+        )
     }
 
     /// Whether any word may be a reference.

@@ -7,9 +7,12 @@
 //! cell being handed out may be reported either way, and so may one of a span
 //! being swept.
 
+use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PageId, WORD_SIZE};
 use crate::heap::space::Space;
 use crate::heap::span::{PageInfo, SpanId};
+use crate::heap::span_class::Scan;
+use crate::layout::LayoutId;
 
 /// Where an object is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +36,17 @@ impl Space {
     pub fn find_object(&self, address: Address) -> Option<Found> {
         let found = self.find_cell(address)?;
         self.is_allocated(self.span(found.span), found.index).then_some(found)
+    }
+
+    /// The layout of an object that somebody has.
+    pub(crate) fn layout_of(&self, found: &Found) -> LayoutId {
+        let class = self.class_info(self.span(found.span).class());
+        if class.scan != Scan::Mixed {
+            return class.layout_id;
+        }
+        // SAFETY: the first word of a mixed cell is its header. Relaxed: who has the
+        // object sees it.
+        LayoutId(unsafe { (*found.cell.as_ptr::<AtomicUsize>()).load(Relaxed) } as u32)
     }
 
     /// The cell that `address` points at or into, allocated or not.

@@ -26,14 +26,16 @@
 use crate::base::size_class::{MAX_CELLS, SizeClass, TINY_SIZE};
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
+use crate::heap::ambiguous::Ambiguous;
 use crate::heap::central::{Central, Popped};
 use crate::heap::error::AllocError;
 use crate::heap::first_touch::{self, FirstTouch};
 use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
+use crate::heap::limits::{Limits, Room};
 use crate::heap::meta::Meta;
+use crate::heap::newborn;
 use crate::heap::page_entry::PageEntry;
 use crate::heap::pages::{PageRun, Pages};
-use crate::heap::scavenge::Reading;
 use crate::heap::span::{PageInfo, Shape, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
 use crate::heap::special::Specials;
@@ -52,11 +54,6 @@ const _: () = assert!(MAX_CELLS.div_ceil(64) <= BITMAP_WORDS_PER_PAGE); // `Spac
 const GROWTH_MIN_PAGES: usize = (4 << 20) / PAGE_SIZE;
 /// The largest step, unless one object needs more.
 const GROWTH_MAX_PAGES: usize = (64 << 20) / PAGE_SIZE;
-/// Pages given back by one system call: bounded, since they cannot be
-/// allocated meanwhile.
-const DECOMMIT_STEP_PAGES: usize = (16 << 20) / PAGE_SIZE;
-/// Pages of a huge page: fewer are given back only when no more such are free.
-const DECOMMIT_BLOCK_PAGES: usize = (2 << 20) / PAGE_SIZE;
 /// A table is committed in steps of this many bytes.
 const TABLE_STEP: usize = 64 << 10;
 /// The heap asks for huge pages from this size on: below it, the tail of a
@@ -114,7 +111,7 @@ struct PageHeap {
 pub struct SpaceOptions {
     /// Bytes of address range for objects.
     pub reserve_bytes: usize,
-    /// Bytes in spans that allocation may not exceed.
+    /// Bytes in spans, and outside, that allocation may not exceed.
     pub limit_bytes: usize,
     /// Whether large heaps ask for huge pages.
     pub huge_pages: bool,
@@ -153,6 +150,11 @@ pub struct Space {
     pub(crate) live_bytes: AtomicU64,
     /// When `live_bytes` reaches this a cycle is due.
     pub(crate) trigger_bytes: AtomicU64,
+    /// The marking word (`newborn`).
+    pub(crate) marking: AtomicU32,
+    /// There is an object that the marker cannot read beside a mutator that
+    /// writes it, since its layout is a function, or says nothing.
+    pub(crate) has_opaque_objects: AtomicBool,
     /// An allocation failed for want of memory since the last cycle.
     pub(crate) short_of_memory: AtomicBool,
     /// Bytes of pages since the last cycle that were not in memory and went to
@@ -171,7 +173,7 @@ pub struct Space {
     pub(crate) sweep_gate: SweepGate,
     /// Where `reclaim` looks next.
     pub(crate) reclaim_class: AtomicUsize,
-    limit_bytes: AtomicUsize,
+    pub(crate) limits: Limits,
     class_count: AtomicUsize,
     layout_count: AtomicUsize,
     /// Cells freed, by size class.
@@ -181,6 +183,8 @@ pub struct Space {
     /// What a freed cell is overwritten with; zero for nothing.
     pub(crate) clobber: AtomicU64,
 
+    /// Which words of objects are references, where nobody says so.
+    pub(crate) ambiguous: Ambiguous,
     /// Records on objects.
     pub(crate) specials: Specials,
     huge_pages: bool,
@@ -274,6 +278,8 @@ impl Space {
             reserved_pages,
             live_bytes: AtomicU64::new(0),
             trigger_bytes: AtomicU64::new(u64::MAX),
+            marking: AtomicU32::new(0),
+            has_opaque_objects: AtomicBool::new(false),
             short_of_memory: AtomicBool::new(false),
             fresh_bytes: AtomicU64::new(0),
             used_pages: AtomicUsize::new(0),
@@ -282,12 +288,13 @@ impl Space {
             span_count: AtomicUsize::new(0),
             sweep_gate: SweepGate::new(),
             reclaim_class: AtomicUsize::new(0),
-            limit_bytes: AtomicUsize::new(options.limit_bytes),
+            limits: Limits::new(options.limit_bytes),
             class_count: AtomicUsize::new(0),
             layout_count: AtomicUsize::new(0),
             freed: [const { AtomicU64::new(0) }; crate::base::size_class::SIZE_CLASSES],
             freed_large_bytes: AtomicU64::new(0),
             clobber: AtomicU64::new(0),
+            ambiguous: Ambiguous::new(),
             specials: Specials::new(options.huge_pages),
             huge_pages: options.huge_pages,
             first_touch: FirstTouch::new(),
@@ -381,6 +388,14 @@ impl Space {
     #[inline]
     pub(crate) fn page_info(&self, page: PageId) -> PageInfo {
         self.page_entry(page).info()
+    }
+
+    /// The entry's place, for who changes flags in it.
+    #[inline]
+    pub(crate) fn page_info_place(&self, page: PageId) -> &AtomicU32 {
+        debug_assert!(page.index() << PAGE_SHIFT < self.committed_bytes());
+        // SAFETY: the page is committed (invariant 1).
+        unsafe { self.page_info.add(page.index()).as_ref() }
     }
 
     #[inline]
@@ -514,6 +529,12 @@ impl Space {
         self.bitmaps[1 - self.parity.load(Relaxed) as usize]
     }
 
+    /// The bitmap of the last cycle's survivors.
+    #[inline]
+    pub(crate) fn survivor_table(&self) -> NonNull<AtomicU64> {
+        self.bitmaps[self.parity.load(Relaxed) as usize]
+    }
+
     /// The bitmap that has the joins, whatever the parity.
     #[inline]
     pub(crate) fn join_table(&self) -> NonNull<AtomicU64> {
@@ -566,8 +587,12 @@ impl Space {
         // From any thread, so the span may have become another meanwhile.
         let bits = self.survivor_bits(span);
         let Some(word) = bits.get(index / 64) else { return false };
-        let survived = word.load(Relaxed) >> (index % 64) & 1 != 0;
-        if !survived && (self.is_unswept(span) || index >= span.free_index()) {
+        let survived = || word.load(Relaxed) >> (index % 64) & 1 != 0;
+        let handed_out = || match self.is_unswept(span) {
+            true => self.is_newborn(span, index),
+            false => index < span.free_index(),
+        };
+        if !survived() && !handed_out() && !newborn::look_again(survived) {
             return false;
         }
         // The open chunk reaches to `free_index`, or has survivors' bits if its
@@ -584,14 +609,20 @@ impl Space {
         self.used_pages.load(Relaxed) << PAGE_SHIFT
     }
 
-    /// Sets the limit on bytes in spans.
-    pub fn set_limit_bytes(&self, bytes: usize) {
-        self.limit_bytes.store(bytes, Relaxed);
+    /// Adds external bytes; returns how many were added (`Limits::add_external`).
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::LimitReached`], if room is asked for.
+    pub(crate) fn add_external(&self, bytes: usize, room: Room) -> Result<usize, AllocError> {
+        let _pages = self.page_heap.lock();
+        self.limits.add_external(self.used_bytes(), bytes, room)
     }
 
-    /// The limit on bytes in spans.
-    pub fn limit_bytes(&self) -> usize {
-        self.limit_bytes.load(Relaxed)
+    /// Takes off external bytes that were added.
+    pub(crate) fn remove_external(&self, added: usize) {
+        let _pages = self.page_heap.lock();
+        self.limits.remove_external(added);
     }
 
     /// Makes a span of `class`: of the size class's pages, or for a large
@@ -602,6 +633,19 @@ impl Space {
     /// [`AllocError::LimitReached`], or [`AllocError::OutOfMemory`] when the
     /// system or the range has no more.
     pub(crate) fn make_span(&self, class: SpanClassId, bytes: usize) -> Result<SpanId, AllocError> {
+        self.make_span_of_run(class, bytes).map(|(id, _)| id)
+    }
+
+    /// As [`make_span`](Space::make_span); tells too what its pages hold.
+    ///
+    /// # Errors
+    ///
+    /// As `make_span`.
+    pub(crate) fn make_span_of_run(
+        &self,
+        class: SpanClassId,
+        bytes: usize,
+    ) -> Result<(SpanId, PageRun), AllocError> {
         let info = self.class_info(class);
         let large = info.size.index() == 0;
         let (pages, shape) = if large {
@@ -612,18 +656,24 @@ impl Space {
             let cells = info.size.cells() as u32;
             (pages, Shape { cell_bytes: info.size.cell_size(), cells })
         };
-        let (id, run) = self.take_pages(pages, bytes)?;
+        // What an error names: an object's bytes, or those of a span for small ones.
+        let asked = if large { bytes } else { pages << PAGE_SHIFT };
+        let (id, run) = self.take_pages(pages, asked)?;
         let span = self.span(id);
         span.describe(self.page_address(run.first), pages, class, shape);
         span.set_swept(self.sweep_generation());
         span.set_needs_zero(run.zeroed_pages < run.pages);
+        if run.zeroed_pages != 0 {
+            self.limits.set_grown();
+        }
         let fresh_pages = if large { run.pages } else { run.zeroed_pages };
         if fresh_pages != 0 {
             // Relaxed: a sum.
             self.fresh_bytes.fetch_add((fresh_pages << PAGE_SHIFT) as u64, Relaxed);
         }
-        if large && self.huge_pages && run.zeroed_pages == run.pages {
-            self.choose_pages(span);
+        if large && self.huge_pages {
+            // Mostly the end: the heap has grown by it.
+            self.choose_pages(run.first.add(run.dirty_to), run.pages - run.dirty_to);
         }
         for table in self.bitmaps {
             for word in self.bits(table, span) {
@@ -633,12 +683,12 @@ impl Space {
         sanitizer::poison(span.base(), pages << PAGE_SHIFT);
         self.span_count.fetch_add(1, Relaxed);
         self.publish(id, run, class, large);
-        Ok(id)
+        Ok((id, run))
     }
 
-    /// Asks the system for the pages that suit a large object of fresh memory.
-    fn choose_pages(&self, span: &Span) {
-        let (start, bytes) = (span.base(), span.cell_bytes());
+    /// Asks the system for the pages that suit fresh memory of a large object.
+    fn choose_pages(&self, first: PageId, pages: usize) {
+        let (start, bytes) = (self.page_address(first), pages << PAGE_SHIFT);
         let choice = self.first_touch.choose(start, bytes, first_touch::touch_fresh);
         if choice == Some(HugePages::Avoid) {
             let offset = start.offset_from(self.heap_base);
@@ -648,13 +698,10 @@ impl Space {
 
     /// Takes pages and a span record under the pages lock.
     fn take_pages(&self, pages: usize, bytes: usize) -> Result<(SpanId, PageRun), AllocError> {
-        let limit_bytes = self.limit_bytes.load(Relaxed);
         let mut heap = self.page_heap.lock();
         // Relaxed: written under this lock.
         let used = self.used_pages.load(Relaxed);
-        if (used + pages).saturating_mul(PAGE_SIZE) > limit_bytes {
-            return Err(AllocError::LimitReached { bytes, limit_bytes });
-        }
+        self.limits.check(used << PAGE_SHIFT, pages << PAGE_SHIFT, bytes)?;
         let run = match heap.pages.take(pages, 1) {
             Some(run) => run,
             None => {
@@ -732,6 +779,13 @@ impl Space {
         }
         if large {
             flags |= PageInfo::LARGE;
+            if self.is_marking() {
+                self.span(id).set_newborn_from(Some(0));
+                flags |= PageInfo::NEWBORN;
+            }
+        }
+        if self.ambiguous.is_on() {
+            flags |= PageInfo::AMBIGUOUS;
         }
         for back in 0..run.pages {
             let page = run.first.add(back);
@@ -745,16 +799,7 @@ impl Space {
     /// joined. The caller owns the span.
     pub(crate) fn set_joined(&self, span: &Span, joined: bool) {
         span.set_joined(joined);
-        let first = self.page_of(span.base()).expect("a span lies in the heap");
-        for page in first.index()..first.index() + span.pages() {
-            // SAFETY: the page is committed (invariant 1).
-            let place = unsafe { self.page_info.add(page).as_ref() };
-            // Relaxed load: the owner alone writes it.
-            let entry = place.load(Relaxed) & !PageInfo::JOINED;
-            let flag = if joined { PageInfo::JOINED } else { 0 };
-            // Release: pairs with the Acquire in `page_info`.
-            place.store(entry | flag, Release);
-        }
+        self.set_page_flag(span, PageInfo::JOINED, joined);
     }
 
     /// Says in the page table whether marking a cell of a span must be told to
@@ -824,64 +869,15 @@ impl Space {
         self.central(class).pop(self)
     }
 
-    /// Bytes of free pages that are in memory.
-    pub(crate) fn free_dirty_bytes(&self) -> usize {
-        self.with_pages(|pages, _| pages.dirty_pages()) << PAGE_SHIFT
-    }
-
-    /// What the scavenger decides on. Starts a new peak.
-    pub(crate) fn scavenge_reading(&self, now_nanos: u64) -> Reading {
-        self.with_pages(|pages, _| Reading {
-            now_nanos,
-            in_use_bytes: pages.used_pages() << PAGE_SHIFT,
-            in_use_peak_bytes: pages.reset_used_peak() << PAGE_SHIFT,
-            dirty_bytes: pages.dirty_pages() << PAGE_SHIFT,
-        })
-    }
-
-    /// Gives free pages back to the system, about `bytes`: whole huge pages
-    /// first, from the highest down. Returns the bytes given back. The pages
-    /// lock is not held during the system call: the pages are taken meanwhile.
-    pub(crate) fn decommit_free(&self, bytes: usize) -> usize {
-        let mut done = 0;
-        for min_pages in [DECOMMIT_BLOCK_PAGES, 1] {
-            done += self.decommit_runs(bytes.saturating_sub(done), min_pages);
-        }
-        done
-    }
-
-    /// Gives back pages inside a span.
+    /// Gives the memory of a part of the reservation back: of pages that the
+    /// caller has, or what tables say of them.
     pub(crate) fn decommit_range(&self, offset: usize, bytes: usize) -> Result<(), OsError> {
         self.reservation.decommit(offset, bytes)
     }
 
-    fn decommit_runs(&self, bytes: usize, min_pages: usize) -> usize {
-        let mut below = PageId((self.committed_bytes() >> PAGE_SHIFT) as u32);
-        let mut done = 0;
-        while done < bytes {
-            let left = (bytes - done).div_ceil(PAGE_SIZE).max(DECOMMIT_BLOCK_PAGES);
-            let run = self.with_pages(|pages, _| {
-                pages.take_dirty(left.min(DECOMMIT_STEP_PAGES), min_pages, below)
-            });
-            let Some(run) = run else { break };
-            let offset = run.first.index() << PAGE_SHIFT;
-            let given = self.reservation.decommit(offset, run.pages << PAGE_SHIFT);
-            self.with_pages(|pages, _| match given {
-                Ok(()) => pages.give_back_clean(run.first, run.pages),
-                Err(_) => pages.give_back(run.first, run.pages),
-            });
-            if given.is_err() {
-                break;
-            }
-            done += (run.pages - run.zeroed_pages) << PAGE_SHIFT;
-            below = run.first;
-        }
-        done
-    }
-
-    /// Bytes of free pages that are not in memory.
-    pub(crate) fn released_bytes(&self) -> u64 {
-        (self.with_pages(|pages, _| pages.scavenged_pages()) * PAGE_SIZE) as u64
+    /// Where the bitmaps lie in the reservation.
+    pub(crate) fn bitmap_offsets(&self) -> [usize; 2] {
+        [self.tables.bitmaps[0].offset, self.tables.bitmaps[1].offset]
     }
 
     /// Bytes committed for tables.

@@ -10,6 +10,7 @@
 //! them from any thread; invariant 3 says who may write.
 
 use crate::base::Address;
+use crate::base::size_class::MAX_CELLS;
 use crate::base::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::heap::open_chunk::ChunkHolder;
 use crate::heap::span_class::SpanClassId;
@@ -54,6 +55,13 @@ const SPARSE_SHIFT: u32 = 24;
 
 /// Bit of [`Span::flags`]: cells may be joined, as the pages say as well.
 const JOINED: u32 = 4;
+
+/// Bits of [`Span::flags`]: one more than the number of the first cell that was
+/// handed out while marking ran, or zero.
+const NEWBORN_SHIFT: u32 = 8;
+const NEWBORN_MASK: u32 = 0xfff << NEWBORN_SHIFT;
+
+const _: () = assert!(MAX_CELLS < 0xfff && NEWBORN_MASK < 1 << SPARSE_SHIFT);
 
 /// A run of pages cut into cells of one size and one layout.
 ///
@@ -219,6 +227,22 @@ impl Span {
         self.set_flag(JOINED, joined);
     }
 
+    /// From which cell on those that did not survive the last cycle are newborn
+    /// (`newborn`), if any are.
+    #[inline]
+    pub(crate) fn newborn_from(&self) -> Option<usize> {
+        ((self.flags.load(Relaxed) & NEWBORN_MASK) >> NEWBORN_SHIFT)
+            .checked_sub(1)
+            .map(|at| at as usize)
+    }
+
+    /// For `Space::note_newborns`.
+    pub(crate) fn set_newborn_from(&self, cell: Option<usize>) {
+        let others = self.flags.load(Relaxed) & !NEWBORN_MASK;
+        let number = cell.map_or(0, |cell| cell as u32 + 1);
+        self.flags.store(others | number << NEWBORN_SHIFT, Relaxed);
+    }
+
     fn set_flag(&self, flag: u32, on: bool) {
         let flags = self.flags.load(Relaxed);
         self.flags.store(if on { flags | flag } else { flags & !flag }, Relaxed);
@@ -265,9 +289,13 @@ impl PageInfo {
     pub(crate) const MIXED: u32 = 1 << 27;
     /// Cells may be joined to objects of a larger class (`join`).
     pub(crate) const JOINED: u32 = 1 << 28;
+    /// Some cells may be newborn (`newborn`).
+    pub(crate) const NEWBORN: u32 = 1 << 29;
     /// Some cell is the key of an ephemeron that waits for it to be marked. Set
     /// during a part of marking only (`collect::ephemeron`).
-    pub(crate) const WATCHED: u32 = 1 << 29;
+    pub(crate) const WATCHED: u32 = 1 << 30;
+    /// What points here may be no reference (`ambiguous`): the marker checks.
+    pub(crate) const AMBIGUOUS: u32 = 1 << 31;
 
     /// The span class, meaningless for [`PageInfo::NONE`].
     #[inline]

@@ -14,6 +14,7 @@
 use crate::base::sync::Ordering::{Relaxed, Release};
 use crate::base::{Address, PAGE_SHIFT};
 use crate::heap::join::Donor;
+use crate::heap::newborn;
 use crate::heap::space::Space;
 use crate::heap::span::{Span, SpanId};
 use crate::heap::span_class::SpanClassId;
@@ -79,6 +80,7 @@ impl Space {
         } else {
             span.set_sparse_sweeps(0);
         }
+        self.clear_newborns(span);
         span.set_taken(live);
         span.set_free_index(0);
         span.set_swept(self.sweep_generation());
@@ -94,23 +96,38 @@ impl Space {
     /// cycle's marks. Until then that says who survived the last but one: with
     /// `free_index`, which cells had been handed out. A mark elsewhere was left
     /// by a reference that points into no object, one past the end of its own
-    /// perhaps, and goes.
+    /// perhaps, and goes. Newborns become survivors (`newborn`).
+    ///
+    /// Most spans are garbage or were handed out to their end, so words without
+    /// a mark and words below `free_index` are not compared.
     fn keep_allocated(&self, span: &Span) -> usize {
+        let has_newborns = span.newborn_from().is_some();
         let (mut live, mut stray) = (0, 0);
-        let mut handed_out = span.free_index();
-        for (survivors, before) in self.survivor_bits(span).iter().zip(self.mark_bits(span)) {
+        let (survivors, before) = (self.survivor_bits(span), self.mark_bits(span));
+        let free_index = span.free_index();
+        for (word, (survivors, before)) in survivors.iter().zip(before).enumerate() {
             // Relaxed throughout: marks were published when the world was
             // stopped, and the sweeper owns the span.
-            let below = if handed_out < 64 { (1 << handed_out) - 1 } else { u64::MAX };
             let marked = survivors.load(Relaxed);
-            let kept = marked & (before.load(Relaxed) | below);
-            if kept != marked {
-                survivors.store(kept, Relaxed);
-                stray += (marked ^ kept).count_ones() as usize;
+            if marked != 0 || has_newborns {
+                let mut kept = marked;
+                if free_index < (word + 1) * 64 {
+                    let below = (1 << free_index.saturating_sub(word * 64)) - 1;
+                    kept &= before.load(Relaxed) | below;
+                    stray += (marked ^ kept).count_ones() as usize;
+                }
+                if has_newborns {
+                    kept |= self.newborn_word(span, word);
+                }
+                if kept != marked {
+                    survivors.store(kept, Relaxed);
+                }
+                live += kept.count_ones() as usize;
+                if has_newborns {
+                    newborn::fence_before_forgetting();
+                }
             }
             before.store(0, Relaxed);
-            live += kept.count_ones() as usize;
-            handed_out = handed_out.saturating_sub(64);
         }
         if stray != 0 {
             self.live_bytes.fetch_sub((stray * span.cell_bytes()) as u64, Relaxed);
@@ -226,7 +243,7 @@ impl Space {
             }
             if run != 0 {
                 // When the system refuses, the pages stay: nothing is lost.
-                let _ = self.decommit_range(start + (at - run) * page, run * page);
+                let _ = self.decommit_holes(start + (at - run) * page, run * page);
                 run = 0;
             }
         }

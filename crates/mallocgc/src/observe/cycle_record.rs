@@ -37,6 +37,9 @@ pub struct CycleRecord {
     /// collector used, 0 to 1, including this cycle.
     pub gc_cpu_fraction: f64,
 
+    /// What is known only of a cycle beside the mutators.
+    pub beside: Option<BesideRecord>,
+
     /// Threads that marked.
     pub workers: u32,
     /// Mutators attached when the world stopped.
@@ -69,6 +72,31 @@ pub struct CycleRecord {
     pub cleanups_queued: u64,
     /// Weak handles that were cleared.
     pub weak_cleared: u64,
+
+    /// External bytes when it ended.
+    pub external_bytes: u64,
+    /// The memory limit, if the next goal is smaller by it; else 0.
+    pub memory_limit_bytes: u64,
+    /// For how long the cycle was due and held, because cycles had taken half of the time.
+    pub held_nanos: u64,
+    /// Bytes given back to the system since the cycle before.
+    pub scavenged_bytes: u64,
+}
+
+/// Facts about a collection that marked beside the mutators.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct BesideRecord {
+    /// From asking the world to stop until it ran again: the first stop.
+    pub flip_nanos: u64,
+    /// The same, of the last stop.
+    pub end_nanos: u64,
+    /// Stops that found too much left to mark, and had mutators go on.
+    pub rounds: u64,
+    /// Processor time of mutators that marked for what they allocated.
+    pub assist_nanos: u64,
+    /// Share of the processors that marking and assists had, 0 to 1.
+    pub utilization: f64,
 }
 
 /// One stop of the world.

@@ -24,7 +24,15 @@
 //! | `0.10 MiB roots` | root bytes scanned |
 //! | `2 finalizers 0 cleanups 5 weak` | queued, queued, cleared by this cycle |
 //! | `3 mutators 2 workers` | threads attached, threads that marked |
+//! | `beside 0.031+0.012 ms` | only beside the mutators: milliseconds of the first and of the last stop |
+//! | `1 rounds` | stops that had mutators go on, since too much was left to mark |
+//! | `0.400 ms assists` | processor time of mutators that marked |
+//! | `25% of processors` | share of the processors that marking had |
 //! | `(forced)` | somebody asked for the cycle |
+//! | `9.00 MiB external` | only if there are such: external bytes |
+//! | `limit 64.0 MiB` | only if it makes the next goal smaller: the memory limit |
+//! | `held 12.0 ms` | only if the cap bit: for so long the cycle was due and put off |
+//! | `2.00 MiB scavenged` | only if it is not nothing: given back since the cycle before |
 //! | `swept 0.800 ms` | only with eager sweeping: its part of the stopped time, before `(forced)` |
 //!
 //! A goal or trigger beyond all memory prints as `off`. Numbers have three
@@ -106,6 +114,29 @@ impl Display for TraceLine<'_> {
             record.mutators,
             record.workers,
         )?;
+        if let Some(beside) = &record.beside {
+            write!(
+                f,
+                ", beside {}+{} ms, {} rounds, {} ms assists, {:.0}% of processors",
+                Millis(beside.flip_nanos),
+                Millis(beside.end_nanos),
+                beside.rounds,
+                Millis(beside.assist_nanos),
+                beside.utilization * 100.0,
+            )?;
+        }
+        if record.external_bytes != 0 {
+            write!(f, ", {} MiB external", Mebibytes(record.external_bytes))?;
+        }
+        if record.memory_limit_bytes != 0 {
+            write!(f, ", limit {} MiB", Mebibytes(record.memory_limit_bytes))?;
+        }
+        if record.held_nanos != 0 {
+            write!(f, ", held {} ms", Millis(record.held_nanos))?;
+        }
+        if record.scavenged_bytes != 0 {
+            write!(f, ", {} MiB scavenged", Mebibytes(record.scavenged_bytes))?;
+        }
         if record.eager_sweep_nanos != 0 {
             write!(f, ", swept {} ms", Millis(record.eager_sweep_nanos))?;
         }
@@ -241,9 +272,11 @@ impl Display for SpansLine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::BesideRecord;
 
     fn sample() -> CycleRecord {
         CycleRecord {
+            beside: None,
             number: 7,
             forced: true,
             start_nanos: 1_204_567_000,
@@ -270,6 +303,7 @@ mod tests {
             finalizers_queued: 2,
             cleanups_queued: 0,
             weak_cleared: 5,
+            ..CycleRecord::default()
         }
     }
 
@@ -284,6 +318,27 @@ mod tests {
         );
         let eager = CycleRecord { forced: false, eager_sweep_nanos: 800_000, ..sample() };
         assert!(eager.trace_line().to_string().ends_with("2 workers, swept 0.800 ms"));
+        let beside = BesideRecord {
+            flip_nanos: 31_000,
+            end_nanos: 12_000,
+            rounds: 1,
+            assist_nanos: 400_000,
+            utilization: 0.25,
+        };
+        let beside = CycleRecord { beside: Some(beside), ..sample() };
+        assert!(beside.trace_line().to_string().ends_with(
+            "2 workers, beside 0.031+0.012 ms, 1 rounds, 0.400 ms assists, 25% of processors (forced)"
+        ));
+        let limited = CycleRecord {
+            external_bytes: 9 << 20,
+            memory_limit_bytes: 64 << 20,
+            held_nanos: 12_000_000,
+            scavenged_bytes: 2 << 20,
+            ..sample()
+        };
+        assert!(limited.trace_line().to_string().ends_with(
+            "2 workers, 9.00 MiB external, limit 64.0 MiB, held 12.0 ms, 2.00 MiB scavenged (forced)"
+        ));
     }
 
     #[test]

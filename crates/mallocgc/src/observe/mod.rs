@@ -24,7 +24,7 @@ mod symbol;
 pub mod pprof;
 pub mod events;
 
-pub use cycle_record::{CycleRecord, Pause, PauseRing};
+pub use cycle_record::{BesideRecord, CycleRecord, Pause, PauseRing};
 pub use events::{Event, EventPrinter, EventSink, Imbalance, Listener, LiveObjects};
 pub use gctrace::{SizeClassSpans, SpanStatistics, TraceLine};
 pub use histogram::{Histogram, HistogramSnapshot};

@@ -122,10 +122,34 @@ pub struct MemStats {
     pub live_bytes: u64,
     /// Heap bytes at which the next cycle begins; `u64::MAX` when there is none.
     pub trigger: u64,
-    /// Hard limit of the heap in bytes; `u64::MAX` when there is none.
+    /// Hard limit of the heap in bytes, on spans and external bytes; `u64::MAX` when there is none.
     pub heap_limit: u64,
+    /// Soft limit in bytes, on `mapped_bytes` and external bytes; `u64::MAX` when there is none.
+    pub memory_limit: u64,
+    /// Bytes obtained from the system and not given back: `sys - heap_released`, less the bitmaps
+    /// of what was released.
+    pub mapped_bytes: u64,
     /// Bytes that objects hold outside the heap, as told by the program.
     pub external_bytes: u64,
+    /// Times the heap limit refused a span or external bytes.
+    pub limit_errors: u64,
+    /// Cycles due by the memory limit that were held because cycles had taken half of the time.
+    pub limiter_held_cycles: u64,
+    /// Nanoseconds for which they were held, all in all.
+    pub limiter_held_nanos: u64,
+    /// Number of the cycle that was held last; 0 when none was.
+    pub limiter_last_cycle: u64,
+    /// Processor nanoseconds that the collector is ahead of the mutators; full at one second for
+    /// each processor.
+    pub limiter_fill_nanos: u64,
+    /// Bytes given back to the system: by the background, to keep to the memory limit, on request.
+    pub scavenged_bytes: u64,
+    /// CPU nanoseconds of giving back in the background.
+    pub scavenge_cpu_nanos: u64,
+    /// Calls of pressure hooks.
+    pub pressure_calls: u64,
+    /// Those of `pressure_calls` that panicked.
+    pub pressure_panicked: u64,
     /// CPU nanoseconds the collector used, over all threads.
     pub gc_cpu_nanos: u64,
     /// Mutators attached.
@@ -242,6 +266,8 @@ pub enum Invariant {
     SpanInuse,
     /// `cache_inuse <= cache_sys`.
     CacheInuse,
+    /// `mapped_bytes <= sys - heap_released`.
+    Mapped,
     /// `mallocs` is the sum over the size classes plus `tiny_allocs`.
     MallocsBySize,
     /// `frees` is the sum over the size classes plus `tiny_allocs`.
@@ -276,6 +302,10 @@ pub enum Invariant {
     CleanupsExecuted,
     /// No more cleanups panicked than were called.
     CleanupsPanicked,
+    /// No more pressure hooks panicked than were called.
+    PressurePanicked,
+    /// The cycle that was held last is one that has ended or comes next.
+    LimiterLastCycle,
     /// No more samples overflowed than were taken.
     ProfileOverflows,
 }
@@ -323,7 +353,7 @@ impl MemStats {
     }
 
     /// Every number that counts or measures, without those where the maximum means "none".
-    fn counters(&self) -> [u64; 43] {
+    fn counters(&self) -> [u64; 53] {
         [
             self.alloc,
             self.total_alloc,
@@ -356,6 +386,16 @@ impl MemStats {
             self.tiny_allocs,
             self.live_bytes,
             self.external_bytes,
+            self.mapped_bytes,
+            self.limit_errors,
+            self.limiter_held_cycles,
+            self.limiter_held_nanos,
+            self.limiter_last_cycle,
+            self.limiter_fill_nanos,
+            self.scavenged_bytes,
+            self.scavenge_cpu_nanos,
+            self.pressure_calls,
+            self.pressure_panicked,
             self.gc_cpu_nanos,
             self.mutators,
             self.finalizers_queued,
@@ -397,7 +437,8 @@ impl MemStats {
         equal(Invariant::StackInuse, self.stack_inuse, 0)?;
         equal(Invariant::StackSys, self.stack_sys, 0)?;
         at_most(Invariant::SpanInuse, self.span_inuse, self.span_sys)?;
-        at_most(Invariant::CacheInuse, self.cache_inuse, self.cache_sys)
+        at_most(Invariant::CacheInuse, self.cache_inuse, self.cache_sys)?;
+        at_most(Invariant::Mapped, self.mapped_bytes, self.sys.wrapping_sub(self.heap_released))
     }
 
     fn check_objects(&self) -> Result<(), StatsError> {
@@ -447,6 +488,8 @@ impl MemStats {
         at_most(FinalizersPanicked, self.finalizers_panicked, self.finalizers_executed)?;
         at_most(CleanupsExecuted, self.cleanups_executed, self.cleanups_queued)?;
         at_most(CleanupsPanicked, self.cleanups_panicked, self.cleanups_executed)?;
+        at_most(PressurePanicked, self.pressure_panicked, self.pressure_calls)?;
+        at_most(LimiterLastCycle, self.limiter_last_cycle, self.num_gc.wrapping_add(1))?;
         at_most(ProfileOverflows, self.profile_overflows, self.profile_samples)
     }
 }
@@ -481,6 +524,7 @@ mod tests {
         (stats.cache_inuse, stats.cache_sys) = (10, 20);
         (stats.bucket_hash_sys, stats.gc_sys, stats.other_sys) = (1, 2, 3);
         stats.sys = stats.heap_sys + 226;
+        stats.mapped_bytes = stats.sys - stats.heap_released;
         for number in 1..=300 {
             stats.pauses.record(Pause { nanos: number, end_nanos: number * 1000 });
         }
@@ -508,7 +552,7 @@ mod tests {
     fn each_broken_relation_is_named() {
         use Invariant::*;
         type Break = fn(&mut MemStats);
-        let breaks: [(Invariant, Break); 30] = [
+        let breaks: [(Invariant, Break); 33] = [
             (NoUnderflow, |s| s.heap_objects = (-1i64) as u64),
             (Sys, |s| s.sys += 1),
             (HeapSys, |s| s.heap_idle += 1),
@@ -528,6 +572,7 @@ mod tests {
             }),
             (SpanInuse, |s| s.span_inuse = s.span_sys + 1),
             (CacheInuse, |s| s.cache_inuse = s.cache_sys + 1),
+            (Mapped, |s| s.mapped_bytes += 1),
             (MallocsBySize, |s| s.by_size[5].mallocs += 1),
             (FreesBySize, |s| s.by_size[5].frees += 1),
             (ClassFrees, |s| {
@@ -554,6 +599,8 @@ mod tests {
             (FinalizersPanicked, |s| s.finalizers_panicked = 3),
             (CleanupsExecuted, |s| s.cleanups_executed = 4),
             (CleanupsPanicked, |s| s.cleanups_panicked = 3),
+            (PressurePanicked, |s| s.pressure_panicked = 8),
+            (LimiterLastCycle, |s| s.limiter_last_cycle = 1000),
             (ProfileOverflows, |s| s.profile_overflows = 8),
         ];
         for (invariant, break_it) in breaks {

@@ -34,8 +34,9 @@ pub fn memory_limit_bytes() -> Option<u64> {
     memory_limit_under(Path::new("/"))
 }
 
-/// The same in a system whose files are under `root`.
-fn memory_limit_under(root: &Path) -> Option<u64> {
+/// The same in a system whose files are under `root`: one in a test, or the
+/// host's, mounted elsewhere.
+pub fn memory_limit_under(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
     let limits = [Version::V1, Version::V2].into_iter().filter_map(|version| {

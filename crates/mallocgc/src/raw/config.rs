@@ -3,6 +3,7 @@
 use crate::base::fatal;
 use crate::observe::ProfileConfig;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +28,19 @@ pub struct Config {
     pub gc_percent: Option<u32>,
     /// Bytes below which no cycle starts, at 100 percent. Default 4 MiB.
     pub min_heap_bytes: usize,
-    /// Bytes in spans that allocation never exceeds; it answers with
+    /// Bytes in spans, and external ones, that allocation never exceeds; it answers with
     /// `AllocError::LimitReached` instead. Default: none.
     pub heap_limit_bytes: usize,
+    /// Bytes of memory, free pages, tables and external bytes included, that the heap tries not
+    /// to exceed: [`Heap::set_memory_limit_bytes`](crate::raw::Heap::set_memory_limit_bytes).
+    /// Default: none.
+    pub memory_limit_bytes: usize,
+    /// Percent of the memory limit of the process's control group that are this heap's
+    /// memory limit, if that is smaller than `memory_limit_bytes`; more than 100 counts as 100. What else
+    /// the process needs must fit into the rest. `None`, the default, does not look.
+    pub cgroup_percent: Option<u32>,
+    /// Where the files of control groups are looked for. Default: `/`.
+    pub cgroup_root: Option<PathBuf>,
     /// Bytes of address range reserved for objects. 0, the default, is four
     /// times the machine's memory and at least 64 GiB; halved as often as the
     /// system refuses.
@@ -46,6 +57,20 @@ pub struct Config {
     /// Whether the heap may start threads of its own: to sweep, to give
     /// memory back, to run finalizers. Default true.
     pub background: bool,
+    /// A heap with at least so many bytes of objects is marked beside its
+    /// mutators, which stand for two short stops in a cycle: `usize::MAX`, the
+    /// default, is none.
+    ///
+    /// It needs the barrier: every reference in an object that a mutator has kept
+    /// across a boundary is overwritten with
+    /// [`Mutator::write`](crate::raw::Mutator::write) or after
+    /// [`pre_write`](crate::raw::Mutator::pre_write) and its kin. Heaps that have
+    /// objects of a layout with a trace function, or of a conservative one, are
+    /// marked in a stop nevertheless.
+    pub concurrent_from_bytes: usize,
+    /// Seeds delays in marking beside mutators, for tests; 0, the default, is
+    /// none.
+    pub mark_delay_seed: u64,
     /// How long a cycle waits for a mutator that reaches no boundary, before
     /// it names the mutator and is put off. Default 1 s.
     pub stop_limit: Duration,
@@ -83,10 +108,15 @@ impl Default for Config {
             gc_percent: Some(100),
             min_heap_bytes: 4 << 20,
             heap_limit_bytes: usize::MAX,
+            memory_limit_bytes: usize::MAX,
+            cgroup_percent: None,
+            cgroup_root: None,
             reserve_bytes: 0,
             huge_pages: true,
             workers: 0,
             background: true,
+            concurrent_from_bytes: usize::MAX,
+            mark_delay_seed: 0,
             stop_limit: Duration::from_secs(1),
             profile_rate: 0,
             profile_max_buckets: ProfileConfig::default().max_buckets,
@@ -106,6 +136,8 @@ impl fmt::Debug for Config {
             .field("gc_percent", &self.gc_percent)
             .field("min_heap_bytes", &self.min_heap_bytes)
             .field("heap_limit_bytes", &self.heap_limit_bytes)
+            .field("memory_limit_bytes", &self.memory_limit_bytes)
+            .field("cgroup_percent", &self.cgroup_percent)
             .field("workers", &self.workers)
             .field("background", &self.background)
             .field("collect_every", &self.collect_every)

@@ -5,7 +5,9 @@
 //! so that they do not keep it alive; dropping the outer part ends them.
 
 use crate::base::Address;
-use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::base::sync::{AtomicU64, Lock, LockGuard, Ordering::Relaxed, Rank};
+use crate::collect::ambiguous::AmbiguousMarker;
+use crate::collect::concurrent::Concurrent;
 use crate::collect::cycle::{
     Collector, CycleReport, Extensions, PARALLEL_FROM_BYTES, Parts, Request,
 };
@@ -18,9 +20,14 @@ use crate::heap::special::SpecialCounts;
 use crate::layout::{LayoutError, TypeLayout};
 use crate::observe::{BucketId, Event, EventSink, Profile, ProfileConfig};
 use crate::os::{self, Reservation};
+use crate::raw::concurrent::CollectorThread;
 use crate::raw::config::Config;
+use crate::raw::conservative::ConservativeClient;
 use crate::raw::layout::{Layout, Layouts};
+use crate::raw::limits::Limiting;
 use crate::raw::mutator::Mutator;
+use crate::raw::pacing::Pacing;
+use crate::raw::pressure::PressureHooks;
 use crate::raw::root::Root;
 use crate::raw::runner::Runners;
 use crate::raw::settings::ClearHooks;
@@ -31,7 +38,7 @@ use crate::world::mutator::MutatorRecord;
 use crate::world::roots::{RangeKind, RootVisitor, Roots};
 use crate::world::stop::{StopTimedOut, World};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// The most threads that mark, whatever is asked for.
 const MOST_WORKERS: usize = 256;
@@ -115,9 +122,16 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) workers: usize,
     pub(crate) pacer: Lock<PacerSettings>,
+    pub(crate) limiting: Limiting,
+    pub(crate) pressure: PressureHooks,
+    /// Who stops the threads of a conservative heap.
+    pub(crate) client: OnceLock<&'static dyn ConservativeClient>,
     /// One cycle at a time.
-    cycle: Lock<()>,
+    pub(crate) cycle: Lock<()>,
     pub(crate) collector: Collector,
+    pub(crate) concurrent: Concurrent,
+    pub(crate) collector_thread: CollectorThread,
+    pub(crate) pacing: Pacing,
     pub(crate) roots: Roots,
     /// Ranges whose contents never die.
     pub(crate) statics: Mutex<Vec<(Address, usize)>>,
@@ -125,7 +139,7 @@ pub(crate) struct Inner {
     pub(crate) world: World,
     pub(crate) forced_cycles: AtomicU64,
     /// A cycle was given up; the next attempt waits until this time.
-    retry_nanos: AtomicU64,
+    pub(crate) retry_nanos: AtomicU64,
     pub(crate) events: EventSink,
     pub(crate) profile: Profile,
     /// Mean bytes between samples, as set last.
@@ -143,7 +157,10 @@ pub(crate) struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.inner.threads.end(|| self.inner.close_queues());
+        self.inner.threads.end(|| {
+            self.inner.close_queues();
+            self.inner.collector_thread.wake();
+        });
         self.inner.discard_specials();
     }
 }
@@ -208,6 +225,7 @@ impl Heap {
         };
         space.trigger_bytes.store(pacer.pace(0).trigger_bytes, Relaxed);
         space.clobber.store(config.clobber, Relaxed);
+        let limiting = Limiting::new(&config);
         let profile_rate = AtomicU64::new(config.profile_rate);
         let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let profile = Profile::new(ProfileConfig {
@@ -222,8 +240,14 @@ impl Heap {
             config,
             workers,
             pacer: Lock::new(Rank::Observe, pacer),
+            limiting,
+            pressure: PressureHooks::new(),
+            client: OnceLock::new(),
             cycle: Lock::new(Rank::Cycle, ()),
             collector,
+            concurrent: Concurrent::default(),
+            collector_thread: CollectorThread::default(),
+            pacing: Pacing::new(pacer),
             roots: Roots::new(id),
             statics: Mutex::new(Vec::new()),
             layouts,
@@ -238,6 +262,7 @@ impl Heap {
             history: History::new(),
             space,
         });
+        inner.apply_memory_limit();
         Ok(Heap { owner: Arc::new(Owner { inner }) })
     }
 
@@ -249,6 +274,12 @@ impl Heap {
     /// Whether two handles are of the same heap.
     pub fn is_same(&self, other: &Heap) -> bool {
         Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
+    /// A number that no other heap of the process has.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.inner().id
     }
 
     /// Makes the calling thread a mutator, until the mutator is dropped.
@@ -372,9 +403,10 @@ impl Inner {
     pub(crate) fn is_due(&self) -> bool {
         // Relaxed: decided again under the cycle lock.
         let trigger = self.space.trigger_bytes.load(Relaxed);
-        self.space.live_bytes.load(Relaxed) >= trigger
+        let heap_bytes = self.heap_bytes();
+        (heap_bytes >= trigger && !self.is_held(heap_bytes))
             || self.space.short_of_memory.load(Relaxed)
-            || (trigger != u64::MAX && self.is_cheap_to_collect())
+            || (trigger != u64::MAX && !self.space.is_marking() && self.is_cheap_to_collect())
     }
 
     /// Whether a cycle costs less than the fresh memory it may save.
@@ -396,8 +428,18 @@ impl Inner {
         }
         // While waiting for the lock this thread must not keep the world
         // from stopping.
-        let _safe = own.map(|record| SafeSection::begin(&self.world, record));
+        let _safe = own.map(|record| SafeSection::begin(self, record));
         let report = self.collect_safe(own, force)?;
+        if report.is_some() {
+            self.after_cycle(force);
+        } else if self.world.has_abandoned() {
+            self.world.detach_abandoned(&self.space);
+        }
+        Ok(report)
+    }
+
+    /// What follows a cycle when its lock was given up.
+    pub(crate) fn after_cycle(&self, force: Force) {
         if self.world.has_abandoned() {
             self.world.detach_abandoned(&self.space);
         }
@@ -405,10 +447,9 @@ impl Inner {
             self.space.finish_sweep();
             self.profile.publish_swept();
         }
-        if report.is_some() {
-            self.kick_background();
-        }
-        Ok(report)
+        self.keep_to_memory_limit();
+        self.arm_pressure();
+        self.kick_background();
     }
 
     /// Checks the whole heap; the first fault.
@@ -416,10 +457,26 @@ impl Inner {
         if callback::is_inside() {
             return Err(GcError::Reentrant);
         }
-        let _safe = own.map(|record| SafeSection::begin(&self.world, record));
-        let _cycle = self.cycle.lock();
+        let _safe = own.map(|record| SafeSection::begin(self, record));
+        let _cycle = self.lock_cycle();
+        if self.concurrent.is_open() {
+            let mut report = self.finish_beside(own).map_err(|error| {
+                self.put_off(own, error);
+                GcError::StopTimedOut(error)
+            })?;
+            self.note_cycle(&mut report, false);
+        }
         let limit = self.config.stop_limit;
         self.collector.verify(self.parts(), own, limit).map_err(GcError::StopTimedOut)
+    }
+
+    /// Takes the cycle lock. The collector thread hurries meanwhile.
+    pub(crate) fn lock_cycle(&self) -> LockGuard<'_, ()> {
+        // Relaxed: a hint.
+        self.collector_thread.waiting.fetch_add(1, Relaxed);
+        let cycle = self.cycle.lock();
+        self.collector_thread.waiting.fetch_sub(1, Relaxed);
+        cycle
     }
 
     fn collect_safe(
@@ -427,17 +484,60 @@ impl Inner {
         own: Option<&MutatorRecord>,
         force: Force,
     ) -> Result<Option<CycleReport>, GcError> {
-        let _cycle = self.cycle.lock();
-        let now = os::now_nanos();
-        if force == Force::IfNeeded {
-            // Who lost the race finds the heap small again; after an attempt
-            // that was given up everyone waits a little.
-            if !self.is_due() || now < self.retry_nanos.load(Relaxed) {
-                self.world.withdraw_cycle();
-                return Ok(None);
+        let _cycle = self.lock_cycle();
+        let forced = force != Force::IfNeeded;
+        // Who lost the race finds the heap small again; after an attempt that
+        // was given up everyone waits a little.
+        if !forced && (!self.is_due() || os::now_nanos() < self.retry_nanos.load(Relaxed)) {
+            self.world.withdraw_cycle();
+            return Ok(None);
+        }
+        self.run_cycles(own, forced).map(Some).map_err(|error| {
+            self.put_off(own, error);
+            GcError::StopTimedOut(error)
+        })
+    }
+
+    /// Ends an open cycle and, unless that will do, runs another. The caller
+    /// holds the cycle lock.
+    fn run_cycles(
+        &self,
+        own: Option<&MutatorRecord>,
+        forced: bool,
+    ) -> Result<CycleReport, StopTimedOut> {
+        if self.concurrent.is_open() {
+            let mut report = self.finish_beside(own)?;
+            self.note_cycle(&mut report, false);
+            // What died since it began is left for the next.
+            if !forced {
+                return Ok(report);
             }
         }
-        let request = Request {
+        // A mutator that is alone would only wait for itself twice.
+        let others = self.world.attached() > usize::from(own.is_some());
+        let mut report = if others && self.marks_beside() {
+            self.begin_beside(own)?;
+            self.finish_beside(own)?
+        } else {
+            self.collect_stopped(own)?
+        };
+        self.note_cycle(&mut report, forced);
+        Ok(report)
+    }
+
+    /// A cycle in one stop. The caller holds the cycle lock.
+    pub(crate) fn collect_stopped(
+        &self,
+        own: Option<&MutatorRecord>,
+    ) -> Result<CycleReport, StopTimedOut> {
+        let number = self.collector.cycles() + 1;
+        self.tell_cycle(own, &Event::CycleBegin { number });
+        let mut extensions = CycleExtensions { inner: self };
+        self.collector.run(self.parts(), own, self.request(), &mut extensions)
+    }
+
+    pub(crate) fn request(&self) -> Request {
+        Request {
             pacer: *self.pacer.lock(),
             stop_limit: self.config.stop_limit,
             workers: self.workers,
@@ -449,40 +549,60 @@ impl Inner {
                 false => Verify::Off,
                 true => Verify::EachPhase,
             },
-        };
-        let mut extensions = CycleExtensions { inner: self };
-        let number = self.collector.cycles() + 1;
-        self.tell_cycle(own, &Event::CycleBegin { number });
-        match self.collector.run(self.parts(), own, request, &mut extensions) {
-            Ok(report) => {
-                let forced = force != Force::IfNeeded;
-                if forced {
-                    self.forced_cycles.fetch_add(1, Relaxed);
-                }
-                self.record_cycle(&report, forced);
-                self.profile.publish();
-                Ok(Some(report))
-            }
-            Err(error) => {
-                self.world.withdraw_cycle();
-                let wait = self.config.stop_limit.as_nanos() as u64;
-                self.retry_nanos.store(os::now_nanos() + wait, Relaxed);
-                self.tell_cycle(own, &Event::CyclePutOff { number });
-                self.log(format_args!("mallocgc: collection put off: {error}"));
-                Err(GcError::StopTimedOut(error))
-            }
         }
+    }
+
+    /// A cycle has ended.
+    pub(crate) fn note_cycle(&self, report: &mut CycleReport, forced: bool) {
+        if forced {
+            self.forced_cycles.fetch_add(1, Relaxed);
+        }
+        self.finish_pacing(report);
+        let limits = self.finish_cycle_limits(report);
+        self.record_cycle(report, &limits, forced);
+        self.profile.publish();
+    }
+
+    /// A mutator did not stop in time: nobody tries again for a while.
+    pub(crate) fn put_off(&self, own: Option<&MutatorRecord>, error: StopTimedOut) {
+        self.world.withdraw_cycle();
+        let wait = self.config.stop_limit.as_nanos() as u64;
+        self.retry_nanos.store(os::now_nanos() + wait, Relaxed);
+        let number = self.collector.cycles() + 1;
+        self.tell_cycle(own, &Event::CyclePutOff { number });
+        self.log(format_args!("mallocgc: collection put off: {error}"));
     }
 }
 
 /// What the raw interface adds to a cycle.
-struct CycleExtensions<'h> {
-    inner: &'h Inner,
+pub(crate) struct CycleExtensions<'h> {
+    pub(crate) inner: &'h Inner,
 }
 
 impl Extensions for CycleExtensions<'_> {
     fn clear(&mut self) {
+        if let Some(client) = self.inner.client.get() {
+            client.stop();
+        }
         self.inner.clear_pools();
+    }
+
+    fn roots(&mut self, marker: &mut dyn AmbiguousMarker) {
+        if let Some(client) = self.inner.client.get() {
+            client.roots(marker);
+        }
+    }
+
+    fn reached(&mut self, marker: &mut dyn AmbiguousMarker) {
+        if let Some(client) = self.inner.client.get() {
+            client.reached(marker);
+        }
+    }
+
+    fn resume(&mut self) {
+        if let Some(client) = self.inner.client.get() {
+            client.resume();
+        }
     }
 
     fn marked(&mut self) {
@@ -497,23 +617,28 @@ impl Extensions for CycleExtensions<'_> {
     fn decided(&mut self) {
         self.inner.tell_frees();
     }
+
+    fn looks_at_marks(&self) -> bool {
+        self.inner.events.is_on()
+    }
 }
 
 /// A mutator is safe until this is dropped.
 pub(crate) struct SafeSection<'w> {
-    world: &'w World,
+    inner: &'w Inner,
     record: &'w MutatorRecord,
 }
 
 impl<'w> SafeSection<'w> {
-    pub(crate) fn begin(world: &'w World, record: &'w MutatorRecord) -> SafeSection<'w> {
-        world.leave(record);
-        SafeSection { world, record }
+    pub(crate) fn begin(inner: &'w Inner, record: &'w MutatorRecord) -> SafeSection<'w> {
+        inner.world.leave(record);
+        SafeSection { inner, record }
     }
 }
 
 impl Drop for SafeSection<'_> {
     fn drop(&mut self) {
-        self.world.enter(self.record);
+        let waited = self.inner.world.enter(self.record);
+        self.inner.history.note_blocked(waited);
     }
 }

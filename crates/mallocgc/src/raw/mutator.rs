@@ -4,13 +4,14 @@
 //! class, and bumps a cursor; everything else is in `slow`.
 
 use crate::base::size_class::{MAX_SMALL_SIZE, SizeClass, TINY_SIZE};
-use crate::base::sync::{AtomicPtr, AtomicU32, Ordering};
+use crate::base::sync::{AtomicU32, Ordering::Relaxed};
 use crate::base::{Address, WORD_SIZE};
 use crate::collect::verify::Fault;
 use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache, Cursors};
 use crate::heap::error::AllocError;
 use crate::heap::large::Clear;
 use crate::heap::layouts::LayoutRecord;
+use crate::heap::space::Space;
 use crate::heap::span_class::{Scan, SpanClassId};
 use crate::layout::LayoutId;
 use crate::raw::heap::{Force, GcError, Heap, HeapError, Inner, SafeSection};
@@ -20,7 +21,6 @@ use crate::world::gate::{ABANDONED, CYCLE_DUE, STOP};
 use crate::world::mutator::{MutatorRecord, RootCallback};
 use crate::world::roots::RootVisitor;
 use crate::world::stop::AttachError;
-use Ordering::{Relaxed, Release};
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::num::NonZeroU64;
@@ -69,13 +69,14 @@ pub struct AllocClass {
 /// # Invariants
 ///
 /// 1. `record` is this mutator's and lives as long as `heap`.
-/// 2. `poll_word` is the world's, which `heap` keeps.
+/// 2. `poll_word` is the world's, and `space` the heap's, which `heap` keeps.
 /// 3. `cursors` are those of the record's cache.
 #[derive(Debug)]
 pub struct Mutator {
     record: NonNull<MutatorRecord>,
     cursors: Cursors,
     poll_word: NonNull<AtomicU32>,
+    space: NonNull<Space>,
     heap_id: NonZeroU64,
     /// Counts down to the next forced collection, for debugging.
     until_collection: Cell<u32>,
@@ -102,6 +103,7 @@ impl Mutator {
             cursors: unsafe { record.as_ref() }.cache.cursors(),
             poll_word: NonNull::new(inner.world.poll_word_address().cast_mut().cast())
                 .expect("a field has an address"),
+            space: NonNull::from(&inner.space),
             heap_id: NonZeroU64::new(inner.id).expect("heaps are numbered from one"),
             until_collection: Cell::new(inner.config.collect_every),
             failure: Cell::new(AllocError::Reentrant),
@@ -125,6 +127,10 @@ impl Mutator {
         unsafe { self.record.as_ref() }
     }
 
+    pub(crate) fn record_pointer(&self) -> NonNull<MutatorRecord> {
+        self.record
+    }
+
     #[inline(always)]
     fn cache(&self) -> &Cache {
         &self.record().cache
@@ -137,8 +143,22 @@ impl Mutator {
         unsafe { self.cursors.bump(class) }
     }
 
+    #[inline(always)]
     pub(crate) fn inner(&self) -> &Inner {
         self.heap.inner()
+    }
+
+    /// The heap's memory, at hand for the barrier.
+    #[inline(always)]
+    pub(crate) fn space(&self) -> &Space {
+        // SAFETY: invariant 2.
+        unsafe { self.space.as_ref() }
+    }
+
+    /// Whether marking runs beside the mutators, so that the barrier has work.
+    #[inline(always)]
+    pub(crate) fn is_marking(&self) -> bool {
+        self.space().is_marking()
     }
 
     // --- allocation --------------------------------------------------------
@@ -435,6 +455,10 @@ impl Mutator {
     ) -> Result<NonNull<u8>, AllocError> {
         let size_class = SizeClass::for_size(size + WORD_SIZE);
         let class = SpanClassId::mixed(size_class);
+        if record.is_opaque() {
+            // Relaxed: read while the world is stopped.
+            self.inner().space.has_opaque_objects.store(true, Relaxed);
+        }
         let cell = self.small(class, size_class, Clear::Yes, flags)?;
         // SAFETY: the cell is ours and longer than a word. Relaxed: a marker
         // sees it once the world has stopped.
@@ -469,9 +493,10 @@ impl Mutator {
         if self.cache().sample_large(bytes) {
             inner.sample(place, bytes);
         }
-        if inner.is_due() {
-            inner.world.announce_cycle();
+        if inner.space.is_marking() {
+            self.assist();
         }
+        inner.after_growth();
         Ok(as_pointer(place))
     }
 
@@ -510,14 +535,16 @@ impl Mutator {
         if cell.sampled {
             inner.sample(cell.address, cell_bytes);
         }
-        if inner.is_due() {
-            inner.world.announce_cycle();
+        if inner.space.is_marking() {
+            self.assist();
         }
+        inner.after_growth();
         Some(as_pointer(cell.address))
     }
 
-    /// Tries again when memory was short: after sweeping what is unswept, and
-    /// at a safepoint after a collection. The attempt's error is in `failure`.
+    /// Tries again when memory was short: after sweeping what is unswept, at a safepoint
+    /// after a collection, and after another when pressure hooks have dropped something. The
+    /// attempt's error is in `failure`.
     #[inline(always)]
     fn with_retry<R>(&self, flags: AllocFlags, attempt: impl Fn() -> Option<R>) -> Option<R> {
         attempt().or_else(|| self.retry(flags, attempt))
@@ -526,8 +553,11 @@ impl Mutator {
     #[cold]
     #[inline(never)]
     fn retry<R>(&self, flags: AllocFlags, attempt: impl Fn() -> Option<R>) -> Option<R> {
-        if !self.failure.get().may_succeed_later() {
-            return None;
+        match self.failure.get() {
+            // Whatever a collection frees: this alone is more than the limit.
+            AllocError::LimitReached { bytes, limit_bytes } if bytes > limit_bytes => return None,
+            error if !error.may_succeed_later() => return None,
+            _ => {}
         }
         let inner = self.inner();
         inner.space.finish_sweep();
@@ -536,14 +566,30 @@ impl Mutator {
             return second;
         }
         if !flags.has(AllocFlags::SAFEPOINT) {
+            self.raise_if_refused();
             inner.space.short_of_memory.store(true, Relaxed);
-            inner.world.announce_cycle();
+            inner.announce_cycle();
             return None;
         }
         if inner.collect(Some(self.record()), Force::NowAndSweep).is_err() {
             return None;
         }
-        attempt()
+        attempt().or_else(|| {
+            self.raise_if_refused();
+            if !inner.relieve_pressure(self)
+                || inner.collect(Some(self.record()), Force::NowAndSweep).is_err()
+            {
+                return None;
+            }
+            attempt()
+        })
+    }
+
+    /// Raises pressure when it was the heap limit by which an allocation failed.
+    fn raise_if_refused(&self) {
+        if matches!(self.failure.get(), AllocError::LimitReached { .. }) {
+            self.inner().raise_refused();
+        }
     }
 
     #[inline]
@@ -576,17 +622,20 @@ impl Mutator {
         let inner = self.inner();
         let word = inner.world.poll_word();
         if word & STOP != 0 {
-            inner.world.park_if_stopping(self.record());
+            inner.history.note_blocked(inner.world.park_if_stopping(self.record()));
         }
         if word & ABANDONED != 0 {
             inner.world.detach_abandoned(&inner.space);
         }
         if self.count_down() {
-            // A mutator that does not stop puts the cycle off; it is logged.
-            let _ = inner.collect(Some(self.record()), Force::Now);
-        } else if word & CYCLE_DUE != 0 {
+            if !inner.request_cycle() {
+                // A mutator that does not stop puts the cycle off; it is logged.
+                let _ = inner.collect(Some(self.record()), Force::Now);
+            }
+        } else if word & CYCLE_DUE != 0 && !self.help_if_late() {
             let _ = inner.collect(Some(self.record()), Force::IfNeeded);
         }
+        inner.relieve_pressure(self);
     }
 
     /// Whether the n-th boundary has come.
@@ -608,6 +657,29 @@ impl Mutator {
         Ok(())
     }
 
+    /// The thread counts as stopped from here on.
+    #[inline]
+    pub(crate) fn become_safe(&self) {
+        self.inner().world.leave(self.record());
+    }
+
+    /// And no more; waits while the world is stopped.
+    #[inline]
+    pub(crate) fn become_active(&self) {
+        let inner = self.inner();
+        let waited = inner.world.enter(self.record());
+        if waited != 0 {
+            inner.history.note_blocked(waited);
+        }
+    }
+
+    /// Whether a poll would do something.
+    #[inline]
+    pub(crate) fn wants_boundary(&self) -> bool {
+        // SAFETY: invariant 2. Relaxed: a hint.
+        unsafe { self.poll_word.as_ref() }.load(Relaxed) != 0
+    }
+
     /// Runs `f`, which does not touch the heap, while the thread counts as
     /// stopped: system calls, waiting, long computations.
     pub fn blocking<R>(&mut self, f: impl FnOnce() -> R) -> R {
@@ -615,7 +687,7 @@ impl Mutator {
             return f();
         }
         let inner = self.heap.inner();
-        let _safe = SafeSection::begin(&inner.world, self.record());
+        let _safe = SafeSection::begin(inner, self.record());
         f()
     }
 
@@ -625,7 +697,10 @@ impl Mutator {
     ///
     /// When another mutator reaches no boundary in time, or inside a callback.
     pub fn gc(&self, force: Force) -> Result<(), GcError> {
-        self.inner().collect(Some(self.record()), force).map(drop)
+        let inner = self.inner();
+        inner.collect(Some(self.record()), force)?;
+        inner.relieve_pressure(self);
+        Ok(())
     }
 
     /// Checks the heap as [`Heap::verify`] does.
@@ -638,20 +713,6 @@ impl Mutator {
     }
 
     // --- references --------------------------------------------------------
-
-    /// Stores a reference into an object: the place of the write barrier.
-    ///
-    /// # Safety
-    ///
-    /// `slot` is a reference word of a live object of this heap, or of a
-    /// registered root range; `value` is null, or points into an object of
-    /// this heap, or outside it.
-    #[inline(always)]
-    pub unsafe fn write(&self, slot: *mut *mut u8, value: *mut u8) {
-        // SAFETY: the caller's promise. Release: a marker that runs beside
-        // mutators will see the object as its maker left it.
-        unsafe { AtomicPtr::from_ptr(slot) }.store(value, Release);
-    }
 
     /// Keeps an object alive until the mutator's root stack is cut below it;
     /// returns its place on the stack.
@@ -693,7 +754,8 @@ impl Mutator {
         self.record().roots.set(index, Address::from_ptr(object.as_ptr()));
     }
 
-    /// Cuts the root stack to `len` roots.
+    /// Cuts the root stack to `len` roots; in a finalizer or cleanup, of those that
+    /// it has pushed itself.
     ///
     /// # Panics
     ///

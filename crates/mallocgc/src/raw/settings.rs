@@ -1,6 +1,5 @@
 //! Settings that change while a heap runs, and memory given back on request.
 
-use crate::base::sync::Ordering::Relaxed;
 use crate::collect::pacer::Pace;
 use crate::raw::heap::{Heap, Inner};
 use crate::world::callback;
@@ -55,29 +54,28 @@ impl Heap {
         old as usize
     }
 
-    /// Sets the bytes in spans that allocation never exceeds. Returns the old
-    /// limit. A limit below what is in use makes allocation fail until enough
-    /// has been freed.
+    /// Sets the bytes in spans, and external ones, that allocation never exceeds. Returns the
+    /// old limit. A limit below what is in use makes every allocation fail that needs a new
+    /// span, until enough has been freed; cells of spans in use can still be had.
     pub fn set_heap_limit_bytes(&self, bytes: usize) -> usize {
         let inner = self.inner();
-        let old = inner.space.limit_bytes();
-        inner.space.set_limit_bytes(bytes);
+        let old = inner.space.limits.heap_bytes();
+        inner.space.limits.set_heap_bytes(bytes);
         inner.pacer.lock().heap_limit_bytes = bytes as u64;
         inner.pace_again();
+        inner.look_for_pressure();
         old
     }
 
     /// The goal and the trigger in force.
     pub fn pace(&self) -> Pace {
-        let inner = self.inner();
-        let settings = *inner.pacer.lock();
-        settings.pace(inner.history.live_bytes())
+        self.inner().paces().0
     }
 
     /// Bytes of objects, counted in whole spans as they are handed to
-    /// mutators: what is compared with the trigger.
+    /// mutators, and external bytes: what is compared with the trigger.
     pub fn heap_bytes(&self) -> u64 {
-        self.inner().space.live_bytes.load(Relaxed)
+        self.inner().heap_bytes()
     }
 
     /// Registers a function that runs at the start of every cycle with the
@@ -116,15 +114,6 @@ impl Heap {
 }
 
 impl Inner {
-    /// Computes the trigger anew after a setting has changed.
-    fn pace_again(&self) {
-        let pace = self.pacer.lock().pace(self.history.live_bytes());
-        self.space.trigger_bytes.store(pace.trigger_bytes, Relaxed);
-        if self.is_due() {
-            self.world.announce_cycle();
-        }
-    }
-
     /// Runs the clear hooks.
     pub(crate) fn clear_pools(&self) {
         let hooks: Vec<ClearHook> = {

@@ -4,15 +4,19 @@
 //! run, so beside running mutators the fields are from slightly different
 //! moments; of a heap at rest they are exact.
 
+use crate::base::PAGE_SIZE;
 use crate::base::size_class::{SIZE_CLASSES, SizeClass};
 use crate::base::sync::{AtomicU64, Lock, Ordering, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::heap::meta::MetaStat;
+use crate::heap::release::bitmap_bytes;
 use crate::observe::{
-    CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing, SpanStatistics,
+    BesideRecord, CycleRecord, Event, Histogram, HistogramSnapshot, MemStats, Pause, PauseRing,
+    SpanStatistics,
 };
 use crate::os;
 use crate::raw::heap::{Heap, Inner};
+use crate::raw::limits::CycleLimits;
 use Ordering::{Acquire, Relaxed};
 
 /// What happened to the heap so far.
@@ -26,6 +30,8 @@ pub(crate) struct History {
     stopped: Histogram,
     /// How long stopping them took, per cycle.
     time_to_stop: Histogram,
+    /// How long mutators were kept from running, each time.
+    blocked: Histogram,
     gc_cpu_nanos: AtomicU64,
     live_bytes: AtomicU64,
     last_mark_nanos: AtomicU64,
@@ -40,6 +46,7 @@ impl History {
             pauses: Lock::new(Rank::Observe, PauseRing::default()),
             stopped: Histogram::new(),
             time_to_stop: Histogram::new(),
+            blocked: Histogram::new(),
             gc_cpu_nanos: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
             last_mark_nanos: AtomicU64::new(0),
@@ -47,9 +54,20 @@ impl History {
         }
     }
 
+    /// A mutator waited for a stopped world to go on.
+    pub(crate) fn note_blocked(&self, nanos: u64) {
+        if nanos != 0 {
+            self.blocked.record(nanos);
+        }
+    }
+
     /// Bytes that survived the last cycle.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live_bytes.load(Relaxed)
+    }
+
+    pub(crate) fn set_live_bytes(&self, bytes: u64) {
+        self.live_bytes.store(bytes, Relaxed);
     }
 
     /// Processor time of the last cycle's marking.
@@ -64,15 +82,47 @@ impl History {
     }
 }
 
+/// What runs beside a reading of the counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Beside {
+    /// Mutators, perhaps: a smaller side that was read too high is cut down to
+    /// the larger one.
+    Mutators,
+    /// Nothing that allocates or sweeps: numbers are given as they were counted,
+    /// so that a wrong one is seen.
+    Nothing,
+}
+
+impl Beside {
+    /// The larger side of a relation, not below the smaller.
+    fn at_least(self, larger: u64, smaller: u64) -> u64 {
+        match self {
+            Beside::Mutators => larger.max(smaller),
+            Beside::Nothing => larger,
+        }
+    }
+
+    /// The smaller side of a relation, not above the larger.
+    fn at_most(self, smaller: u64, larger: u64) -> u64 {
+        match self {
+            Beside::Mutators => smaller.min(larger),
+            Beside::Nothing => smaller,
+        }
+    }
+}
+
 impl Inner {
     /// Takes note of a cycle and prints its line.
-    pub(crate) fn record_cycle(&self, report: &CycleReport, forced: bool) {
+    pub(crate) fn record_cycle(&self, report: &CycleReport, limits: &CycleLimits, forced: bool) {
         let history = &self.history;
         history.gc_cpu_nanos.fetch_add(report.mark_cpu_nanos, Relaxed);
-        history.live_bytes.store(report.live_bytes, Relaxed);
         history.last_mark_nanos.store(report.mark_cpu_nanos, Relaxed);
         history.stopped.record(report.pause_nanos);
         history.time_to_stop.record(report.stop_nanos);
+        if report.flip_pause_nanos != 0 {
+            history.stopped.record(report.flip_pause_nanos);
+            history.time_to_stop.record(report.end_stop_nanos);
+        }
         let pause = Pause { nanos: report.pause_nanos, end_nanos: os::wall_clock_nanos() };
         history.pauses.lock().record(pause);
         if self.config.trace_level == 0 && !self.events.is_on() {
@@ -86,14 +136,15 @@ impl Inner {
             time_to_stop_nanos: report.stop_nanos,
             mark_nanos: report.roots_nanos + report.mark_nanos,
             finalize_nanos: report.decide_nanos,
-            stopped_nanos: report.pause_nanos,
+            stopped_nanos: report.pause_nanos + report.flip_pause_nanos,
+            beside: (report.flip_pause_nanos != 0).then(|| self.beside_record(report)),
             eager_sweep_nanos: 0,
             mark_cpu_nanos: report.mark_cpu_nanos,
             gc_cpu_fraction: history.cpu_fraction(),
             workers: report.workers as u32,
             mutators: report.mutators as u32,
             heap_start_bytes: report.heap_start_bytes,
-            heap_end_bytes: report.heap_start_bytes,
+            heap_end_bytes: report.heap_end_bytes,
             live_bytes: report.live_bytes,
             trigger_bytes: report.trigger_bytes,
             goal_bytes: report.trigger_bytes,
@@ -105,6 +156,10 @@ impl Inner {
             finalizers_queued: report.decided.finalizers_queued,
             cleanups_queued: report.decided.cleanups_queued,
             weak_cleared: report.decided.weak_cleared,
+            external_bytes: limits.external_bytes,
+            memory_limit_bytes: limits.memory_limit_bytes,
+            held_nanos: limits.held_nanos,
+            scavenged_bytes: limits.scavenged_bytes,
         };
         self.events.send(&Event::CycleEnd(&record));
         if self.config.trace_level > 0 {
@@ -113,6 +168,16 @@ impl Inner {
         if self.config.trace_level > 1 {
             let spans = self.span_statistics();
             self.log_lines(|out| spans.write_trace(report.number, out));
+        }
+    }
+
+    fn beside_record(&self, report: &CycleReport) -> BesideRecord {
+        BesideRecord {
+            flip_nanos: report.flip_pause_nanos,
+            end_nanos: report.pause_nanos,
+            rounds: report.rounds,
+            assist_nanos: self.pacing.assist_nanos(),
+            utilization: self.pacing.utilization(),
         }
     }
 
@@ -140,6 +205,10 @@ impl Inner {
 
     /// The statistics of this moment.
     pub(crate) fn stats(&self) -> MemStats {
+        self.read_stats(Beside::Mutators)
+    }
+
+    fn read_stats(&self, beside: Beside) -> MemStats {
         let space = &self.space;
         // Nothing stands still, so the smaller side of each relation is read
         // first: what was found alive or freed had been allocated before.
@@ -158,27 +227,28 @@ impl Inner {
             entry.size = size;
             // Of a chunk in the making the count may lack some cells; it is
             // never really below what was freed earlier.
-            entry.mallocs = counts.cells[index].max(entry.frees);
+            entry.mallocs = beside.at_least(counts.cells[index], entry.frees);
             stats.mallocs += entry.mallocs;
             stats.frees += entry.frees;
             stats.total_alloc += entry.mallocs * size;
             stats.total_freed += entry.frees * size;
         }
-        stats.large_alloc = counts.large_bytes.max(stats.large_freed);
+        stats.large_alloc = beside.at_least(counts.large_bytes, stats.large_freed);
         stats.total_alloc += stats.large_alloc;
         stats.total_freed += stats.large_freed;
         // A reference that points into a free cell marks it: what is marked may
         // be more than what was ever allocated.
         stats.live_bytes = live_bytes.min(stats.total_alloc);
-        stats.heap_alloc = stats.total_alloc - stats.total_freed;
+        // Wrapping: `MemStats::check` reports what a wrong count leads to.
+        stats.heap_alloc = stats.total_alloc.wrapping_sub(stats.total_freed);
         stats.alloc = stats.heap_alloc;
-        stats.heap_objects = stats.mallocs - stats.frees;
+        stats.heap_objects = stats.mallocs.wrapping_sub(stats.frees);
         stats.tiny_allocs = counts.tiny_hits;
         stats.mallocs += counts.tiny_hits;
         stats.frees += counts.tiny_hits;
         stats.lookups = self.history.lookups.load(Relaxed);
         stats.profile_samples = self.profile.samples();
-        stats.profile_overflows = self.profile.overflows().min(stats.profile_samples);
+        stats.profile_overflows = beside.at_most(self.profile.overflows(), stats.profile_samples);
         let specials = space.specials.counts();
         stats.finalizers_queued = specials.finalizers.queued;
         stats.finalizers_executed = specials.finalizers.executed;
@@ -238,8 +308,26 @@ impl Inner {
         stats.gc_cpu_nanos = history.gc_cpu_nanos.load(Relaxed);
         stats.enable_gc = pacer.gc_percent.is_some();
         stats.debug_gc = self.config.verify || self.config.clobber != 0;
-        stats.heap_limit = self.space.limit_bytes() as u64;
+        self.limit_stats(stats);
         stats.mutators = self.world.attached() as u64;
+    }
+
+    fn limit_stats(&self, stats: &mut MemStats) {
+        let limits = &self.space.limits;
+        stats.heap_limit = limits.heap_bytes() as u64;
+        stats.memory_limit = limits.memory_bytes() as u64;
+        stats.external_bytes = limits.external_bytes() as u64;
+        stats.limit_errors = limits.refused();
+        stats.scavenged_bytes = limits.scavenged_bytes();
+        stats.scavenge_cpu_nanos = self.limiting.scavenge_nanos.load(Relaxed);
+        let held = self.limiting.held();
+        stats.limiter_held_cycles = held.cycles;
+        stats.limiter_held_nanos = held.nanos;
+        stats.limiter_last_cycle = held.last_cycle;
+        stats.limiter_fill_nanos = held.fill_nanos;
+        (stats.pressure_calls, stats.pressure_panicked) = self.pressure.counts();
+        let clean = bitmap_bytes(stats.heap_released as usize / PAGE_SIZE) as u64;
+        stats.mapped_bytes = stats.sys - stats.heap_released - clean.min(stats.gc_sys);
     }
 }
 
@@ -266,6 +354,23 @@ impl Heap {
         self.inner().stats()
     }
 
+    /// The statistics of a heap at rest: every mutator is at a boundary, and no
+    /// other thread allocates or sweeps. [`stats`](Heap::stats) evens out what
+    /// running mutators make uneven; here numbers are as they were counted, and
+    /// [`MemStats::check`] reports a wrong one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap};
+    /// let heap = Heap::new(Config { background: false, ..Config::default() })?;
+    /// heap.stats_at_rest().check()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats_at_rest(&self) -> MemStats {
+        self.inner().read_stats(Beside::Nothing)
+    }
+
     /// How long mutators stood in each cycle, stopping included; nanoseconds.
     pub fn pause_histogram(&self) -> HistogramSnapshot {
         self.inner().history.stopped.snapshot()
@@ -276,9 +381,70 @@ impl Heap {
         self.inner().history.time_to_stop.snapshot()
     }
 
+    /// How long mutators were kept from running by the collector, each time one
+    /// of them waited for the world to go on; nanoseconds.
+    pub fn blocking_histogram(&self) -> HistogramSnapshot {
+        self.inner().history.blocked.snapshot()
+    }
+
+    /// How long mutators marked for what they allocated, each time;
+    /// nanoseconds.
+    pub fn assist_histogram(&self) -> HistogramSnapshot {
+        self.inner().pacing.assists.snapshot()
+    }
+
+    /// Share of the processors that marking had in the last cycle beside the
+    /// mutators, assists included, 0 to 1.
+    pub fn marking_utilization(&self) -> f64 {
+        self.inner().pacing.utilization()
+    }
+
     /// Spans and cells by size class: all swept or unswept spans that no
     /// mutator holds.
     pub fn span_statistics(&self) -> SpanStatistics {
         self.inner().span_statistics()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Invariant;
+    use crate::raw::{AllocFlags, Config, Force, Layout};
+
+    /// The first invariant that a wrong count of freed things breaks, in a reading
+    /// at rest and in one beside mutators.
+    fn broken_by(miscount: impl Fn(&Inner)) -> [Option<Invariant>; 2] {
+        let heap = Heap::new(Config { background: false, ..Config::default() }).expect("a heap");
+        let mutator = heap.attach().expect("a mutator");
+        for size in [8, 64, 64, 1 << 20] {
+            let object = mutator.mallocgc(size, Layout::NOSCAN, AllocFlags::NO_TINY);
+            if size != 64 {
+                // So that the sums over all sizes stay right.
+                mutator.push_root(object.expect("memory"));
+            }
+        }
+        mutator.gc(Force::NowAndSweep).expect("a collection");
+        heap.stats_at_rest().check().expect("right counts");
+        miscount(heap.inner());
+        [heap.stats_at_rest(), heap.stats()]
+            .map(|stats| stats.check().err().map(|error| error.invariant))
+    }
+
+    #[test]
+    fn a_wrong_count_is_reported_at_rest() {
+        let size = SizeClass::for_size(64).index();
+        let broken = broken_by(|inner| {
+            inner.space.freed[size].fetch_add(1, Relaxed);
+        });
+        assert_eq!(broken, [Some(Invariant::ClassFrees), None], "one object");
+        let broken = broken_by(|inner| {
+            inner.space.freed[size].fetch_add(1000, Relaxed);
+        });
+        assert_eq!(broken, [Some(Invariant::NoUnderflow), None], "more than all others");
+        let broken = broken_by(|inner| {
+            inner.space.freed_large_bytes.fetch_add(2 << 20, Relaxed);
+        });
+        assert_eq!(broken, [Some(Invariant::NoUnderflow), None], "large objects");
     }
 }

@@ -10,7 +10,7 @@
 //! taken while it is held.
 
 use crate::base::sync::{AtomicBool, Ordering};
-use crate::heap::scavenge::{self, Scavenger};
+use crate::heap::scavenge::{self, Budget, Scavenger};
 use crate::os::{self, OsError};
 use crate::raw::heap::Inner;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -158,12 +158,12 @@ impl Background {
 }
 
 /// Waits while `condition` holds, for `limit` at most if there is one.
-fn wait_while<'s>(
+pub(crate) fn wait_while<'s, S>(
     wake: &Condvar,
-    state: MutexGuard<'s, BackgroundState>,
+    state: MutexGuard<'s, S>,
     limit: Option<Duration>,
-    condition: impl FnMut(&mut BackgroundState) -> bool,
-) -> MutexGuard<'s, BackgroundState> {
+    condition: impl FnMut(&mut S) -> bool,
+) -> MutexGuard<'s, S> {
     match limit {
         None => wake.wait_while(state, condition).unwrap_or_else(|poisoned| poisoned.into_inner()),
         Some(limit) => {
@@ -177,6 +177,7 @@ fn wait_while<'s>(
 fn run_background(inner: &Inner) {
     let space = &inner.space;
     let mut scavenger = Scavenger::new();
+    let mut budget = Budget::new(os::now_nanos(), os::processors() as u32);
     let mut pause: Option<Duration> = None;
     loop {
         let settled = inner.threads.background.wait(inner, pause);
@@ -191,8 +192,13 @@ fn run_background(inner: &Inner) {
         }
         let now = os::now_nanos();
         let release = scavenger.decide(space.scavenge_reading(now));
-        if release.bytes != 0 {
-            space.decommit_free(release.bytes);
+        let bytes = budget.allow(now, release.bytes);
+        if bytes != 0 {
+            let begin = os::thread_cpu_nanos();
+            let given = space.decommit_free(bytes);
+            let nanos = os::thread_cpu_nanos().saturating_sub(begin);
+            budget.spend(given, nanos);
+            inner.limiting.scavenge_nanos.fetch_add(nanos, Ordering::Relaxed);
         }
         pause = release.next_nanos.map(|next| Duration::from_nanos(next.saturating_sub(now)));
     }

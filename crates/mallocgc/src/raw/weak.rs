@@ -87,10 +87,13 @@ impl Weak {
             mutator.inner().space.specials.records.contains(record),
             "a weak handle was read with a mutator of another heap"
         );
-        // The read barrier's place: beside a running marker the object must
-        // be shaded before it is handed out.
         // SAFETY: invariant 1. No cycle clears it before the next boundary.
-        NonNull::new(unsafe { record.as_ref() }.weak_object())
+        let object = NonNull::new(unsafe { record.as_ref() }.weak_object())?;
+        if mutator.is_marking() {
+            // It need not have been reachable when marking began.
+            mutator.shade(object.addr().get());
+        }
+        Some(object)
     }
 
     /// Whether the object is gone, as far as is known this moment. The handle

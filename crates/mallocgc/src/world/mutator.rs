@@ -15,6 +15,7 @@ use crate::heap::cache::Cache;
 use crate::os::{self, OsError, Reservation};
 use crate::world::gate::State;
 use crate::world::roots::RootVisitor;
+use crate::world::shade::ShadeBuffer;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 use std::sync::Mutex;
@@ -36,6 +37,8 @@ pub struct MutatorRecord {
     /// References the mutator's native code holds.
     pub roots: RootStack,
     pub(crate) callback: Callback,
+    /// References it has overwritten while marking runs.
+    pub(crate) shades: ShadeBuffer,
     /// Which thread this is, for messages.
     pub(crate) thread: ThreadName,
 }
@@ -118,6 +121,7 @@ impl MutatorRecord {
             cache: Cache::new(seed)?,
             roots: RootStack::new()?,
             callback: Callback::default(),
+            shades: ShadeBuffer::new(),
             thread: ThreadName::default(),
         })
     }
@@ -131,35 +135,94 @@ const ROOT_STEP: usize = 8 << 10;
 /// A stack of slots that hold references: what native code needs across a
 /// boundary.
 ///
+/// A frame is a stack upon the stack. While one is open, places count from its
+/// base, so that what is called in it can neither cut off nor exchange what its
+/// caller keeps alive. The collector sees all slots.
+///
 /// # Invariants
 ///
 /// 1. `slots` starts `committed` readable and writable words; `len` is at
-///    most `committed`.
+///    most `committed`, and `base` at most `len`.
 #[derive(Debug)]
 pub struct RootStack {
     slots: NonNull<usize>,
+    /// Slots in use, those below the open frame included.
     len: Cell<usize>,
+    /// Where the open frame begins; zero when none is open.
+    base: Cell<usize>,
+    /// The number of the open frame; zero when none is open.
+    frame: Cell<u64>,
+    /// Frames ever begun.
+    frames: Cell<u64>,
     committed: Cell<usize>,
     memory: Reservation,
+}
+
+/// What [`RootStack::end_frame`] restores.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    number: u64,
+    outer: u64,
+    outer_base: usize,
+    base: usize,
 }
 
 impl RootStack {
     fn new() -> Result<RootStack, OsError> {
         let memory = Reservation::reserve(ROOT_SLOTS * size_of::<usize>(), 4096)?;
         let slots = NonNull::new(memory.base().as_ptr()).expect("a mapping is not at zero");
-        Ok(RootStack { slots, len: Cell::new(0), committed: Cell::new(0), memory })
+        Ok(RootStack {
+            slots,
+            len: Cell::new(0),
+            base: Cell::new(0),
+            frame: Cell::new(0),
+            frames: Cell::new(0),
+            committed: Cell::new(0),
+            memory,
+        })
     }
 
-    /// Slots in use.
+    /// Slots of the open frame in use.
     #[inline]
     pub fn len(&self) -> usize {
-        self.len.get()
+        self.len.get() - self.base.get()
     }
 
-    /// Whether no slot is in use.
+    /// Whether no slot of the open frame is in use.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len.get() == 0
+        self.len() == 0
+    }
+
+    /// Opens a frame: the stack looks empty until it ends.
+    pub(crate) fn begin_frame(&self) -> Frame {
+        let number = self.frames.get() + 1;
+        self.frames.set(number);
+        Frame {
+            number,
+            outer: self.frame.replace(number),
+            outer_base: self.base.replace(self.len.get()),
+            base: self.len.get(),
+        }
+    }
+
+    /// Ends the frame opened last: the stack is as it was before. `false` when
+    /// the frame is not open any more, since the mutator was detached in it.
+    pub(crate) fn end_frame(&self, frame: &Frame) -> bool {
+        if self.frame.get() != frame.number {
+            return false;
+        }
+        self.frame.set(frame.outer);
+        self.len.set(frame.base);
+        self.base.set(frame.outer_base);
+        true
+    }
+
+    /// Drops all slots and ends all frames. The mutator detaches.
+    pub(crate) fn clear(&self) {
+        self.len.set(0);
+        self.base.set(0);
+        self.frame.set(0);
     }
 
     /// Pushes a reference; `false` when the stack is full or cannot grow.
@@ -196,9 +259,9 @@ impl RootStack {
     /// When the slot is not in use.
     #[inline]
     pub fn get(&self, index: usize) -> Address {
-        assert!(index < self.len.get(), "root {index} of {}", self.len.get());
+        assert!(index < self.len(), "root {index} of {}", self.len());
         // SAFETY: checked, and invariant 1.
-        Address::new(unsafe { self.slots.add(index).read() })
+        Address::new(unsafe { self.slots.add(self.base.get() + index).read() })
     }
 
     /// Replaces the reference in a slot.
@@ -208,9 +271,9 @@ impl RootStack {
     /// When the slot is not in use.
     #[inline]
     pub fn set(&self, index: usize, value: Address) {
-        assert!(index < self.len.get(), "root {index} of {}", self.len.get());
+        assert!(index < self.len(), "root {index} of {}", self.len());
         // SAFETY: checked, and invariant 1.
-        unsafe { self.slots.add(index).write(value.as_usize()) };
+        unsafe { self.slots.add(self.base.get() + index).write(value.as_usize()) };
     }
 
     /// Drops the slots from `len` on.
@@ -220,13 +283,15 @@ impl RootStack {
     /// When fewer are in use.
     #[inline]
     pub fn truncate(&self, len: usize) {
-        assert!(len <= self.len.get(), "truncating {} roots to {len}", self.len.get());
-        self.len.set(len);
+        assert!(len <= self.len(), "truncating {} roots to {len}", self.len());
+        self.len.set(self.base.get() + len);
     }
 
+    /// Visits all slots, of whichever frame.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(usize)) {
         for index in 0..self.len.get() {
-            visit(self.get(index).as_usize());
+            // SAFETY: `index` is below `len`, and invariant 1.
+            visit(unsafe { self.slots.add(index).read() });
         }
     }
 }

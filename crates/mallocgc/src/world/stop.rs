@@ -22,6 +22,7 @@ use crate::world::callback;
 use crate::world::gate::{ABANDONED, CYCLE_DUE, Gate, STOP};
 use crate::world::mutator::{MutatorRecord, RootCallback, ThreadLabel};
 use crate::world::roots::{RootSink, RootVisitor, Roots};
+use crate::world::shade::Shades;
 use Ordering::{Acquire, Relaxed, Release};
 use core::ptr::NonNull;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub struct World {
     /// A mutator has become safe while the world was stopping.
     arrived: Signal,
     resumed: Signal,
+    /// What mutators noted for the marker.
+    pub(crate) shades: Shades,
 }
 
 /// Why a thread did not become a mutator.
@@ -87,6 +90,7 @@ impl World {
             attached: AtomicUsize::new(0),
             arrived: Signal::new(),
             resumed: Signal::new(),
+            shades: Shades::new(),
         }
     }
 
@@ -169,7 +173,7 @@ impl World {
 
     /// Ends a mutator: its spans go back, its counts are kept.
     pub(crate) fn detach(&self, space: &Space, record: &MutatorRecord) {
-        let callback = strip(space, record);
+        let callback = self.strip(space, record);
         self.leave(record);
         self.free(&mut self.mutators.lock(), record);
         // User code, so not under the lock.
@@ -180,7 +184,7 @@ impl World {
     /// thread, which holds its lock; so the record is only made safe, and the
     /// next boundary of another mutator, attaching, or cycle detaches it.
     pub(crate) fn abandon(&self, record: &MutatorRecord) {
-        record.roots.truncate(0);
+        record.roots.clear();
         if self.gate.leave(&record.state) {
             // Not under the lock, so the collector may be between its look and
             // its wait, and learn of it when its time is up.
@@ -207,13 +211,33 @@ impl World {
             // SAFETY: records live as long as the heap.
             let record = unsafe { record.as_ref() };
             // The lock keeps the world from being stopped, and others away.
-            let callback = strip(space, record);
+            let callback = self.strip(space, record);
             record.abandoned.store(false, Relaxed);
             self.free(&mut mutators, record);
             drop(mutators);
             // User code, so not under the lock.
             drop(callback);
         }
+    }
+
+    /// Takes from a mutator's record what it holds. Its thread's, or under the
+    /// lock that of one that was abandoned.
+    fn strip(&self, space: &Space, record: &MutatorRecord) -> Option<RootCallback> {
+        record.cache.flush(space);
+        record.roots.clear();
+        record.shades.hand_over(&self.shades);
+        // SAFETY: the owner's thread or its heir; the collector looks only when
+        // the world is stopped.
+        unsafe { &mut *record.callback.0.get() }.take()
+    }
+
+    /// Whether this thread is attached, with this record.
+    pub(crate) fn is_attached_here(&self, record: &MutatorRecord) -> bool {
+        let _mutators = self.mutators.lock();
+        // Relaxed: read and written under the lock.
+        record.in_use.load(Relaxed)
+            && !record.abandoned.load(Relaxed)
+            && record.thread.get().id() == os::thread_id()
     }
 
     /// Lets the next thread that attaches have a record.
@@ -223,12 +247,11 @@ impl World {
         record.in_use.store(false, Relaxed);
     }
 
-    /// Makes a mutator active; waits while the world is stopped.
+    /// Makes a mutator active; waits while the world is stopped. Nanoseconds
+    /// waited.
     #[inline]
-    pub(crate) fn enter(&self, record: &MutatorRecord) {
-        if !self.gate.try_enter(&record.state) {
-            self.wait_to_enter(record);
-        }
+    pub(crate) fn enter(&self, record: &MutatorRecord) -> u64 {
+        if self.gate.try_enter(&record.state) { 0 } else { self.wait_to_enter(record) }
     }
 
     /// Makes a mutator safe.
@@ -251,9 +274,10 @@ impl World {
         self.arrived.notify_all();
     }
 
-    /// Lets a stop happen, then becomes active.
+    /// Lets a stop happen, then becomes active. Nanoseconds waited.
     #[cold]
-    fn wait_to_enter(&self, record: &MutatorRecord) {
+    fn wait_to_enter(&self, record: &MutatorRecord) -> u64 {
+        let begin = os::now_nanos();
         loop {
             let mut mutators = self.mutators.lock();
             self.arrived.notify_all();
@@ -262,17 +286,24 @@ impl World {
             }
             drop(mutators);
             if self.gate.try_enter(&record.state) {
-                return;
+                return os::now_nanos() - begin;
             }
         }
     }
 
     /// A boundary of an active mutator: parks while the world is stopped.
-    pub(crate) fn park_if_stopping(&self, record: &MutatorRecord) {
-        if self.poll_word() & STOP != 0 {
-            self.gate.leave(&record.state);
-            self.wait_to_enter(record);
+    /// Nanoseconds waited.
+    pub(crate) fn park_if_stopping(&self, record: &MutatorRecord) -> u64 {
+        if self.poll_word() & STOP == 0 {
+            return 0;
         }
+        self.gate.leave(&record.state);
+        self.wait_to_enter(record)
+    }
+
+    /// Whether every mutator is safe this moment. Stops nobody.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        first_active(&self.mutators.lock()).is_none()
     }
 
     /// Stops every mutator but `own`, which the calling thread has made safe.
@@ -336,16 +367,6 @@ impl Drop for World {
             }
         }
     }
-}
-
-/// Takes from a mutator's record what it holds. Its thread's, or under the lock
-/// that of one that was abandoned.
-fn strip(space: &Space, record: &MutatorRecord) -> Option<RootCallback> {
-    record.cache.flush(space);
-    record.roots.truncate(0);
-    // SAFETY: the owner's thread or its heir; the collector looks only when the
-    // world is stopped.
-    unsafe { &mut *record.callback.0.get() }.take()
 }
 
 fn first_abandoned(mutators: &Mutators) -> Option<NonNull<MutatorRecord>> {
@@ -421,6 +442,13 @@ impl Stopped<'_> {
             }
         });
         roots.visit_all(sink);
+    }
+
+    /// Calls `visit` with every reference that a mutator noted.
+    pub(crate) fn take_shades(&self, mut visit: impl FnMut(usize)) {
+        let shades = &self.world.shades;
+        self.for_each_mutator(|mutator| mutator.shades.hand_over(shades));
+        while shades.take(&mut visit) {}
     }
 
     /// Calls `visit` with each mutator.

@@ -131,6 +131,38 @@ fn a_gigabyte_of_fresh_memory_delays_nobody() {
     assert_eq!(heap.stats().heap_objects, 0);
 }
 
+/// Bytes of an object that are in memory, by the system's account.
+#[cfg(target_os = "linux")]
+fn resident_bytes(object: std::ptr::NonNull<u8>, size: usize) -> usize {
+    use std::io::{Read, Seek, SeekFrom};
+    const PAGE: usize = 4096;
+    let mut map = std::fs::File::open("/proc/self/pagemap").unwrap();
+    map.seek(SeekFrom::Start((number(object) / PAGE * 8) as u64)).unwrap();
+    let mut entries = vec![0; size / PAGE * 8];
+    map.read_exact(&mut entries).unwrap();
+    // Bit 63 of an entry: the page is present.
+    PAGE * entries.chunks_exact(8).filter(|entry| entry[7] >> 7 != 0).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(mallocgc_asan, ignore = "the sanitizer writes about every byte")]
+fn fresh_pages_beside_used_ones_are_not_touched() {
+    const USED: usize = 16 << 20;
+    const ALL: usize = 256 << 20;
+    let heap = support::heap_with(Config { clobber: 0, ..support::manual() });
+    let m = heap.attach().unwrap();
+    let used = m.mallocgc(USED, Layout::NOSCAN, AllocFlags::NONE).unwrap();
+    crate::support::memory::fill(used, USED, 0xff);
+    m.gc(Force::NowAndSweep).unwrap();
+    let object = m.mallocgc(ALL, Layout::NOSCAN, AllocFlags::NONE).unwrap();
+    assert_eq!(object, used, "the heap's first run is as long as its range");
+    let resident = resident_bytes(object, ALL);
+    // What was in use, and a huge page that is touched to see what that takes.
+    assert!((USED..=USED + (2 << 20)).contains(&resident), "{resident} bytes");
+    assert!(is_filled(object, ALL, 0));
+}
+
 #[test]
 fn a_freed_large_object_makes_room_for_the_next() {
     let heap = support::heap();

@@ -56,7 +56,7 @@ fn the_limit_is_an_error_and_the_heap_recovers() {
             let object = m.mallocgc(size, Layout::NOSCAN, AllocFlags::NONE).unwrap();
             assert!(is_filled(object, size, 0));
         }
-        heap.stats().check().unwrap();
+        heap.stats_at_rest().check().unwrap();
     }
 }
 
@@ -84,7 +84,7 @@ fn allocation_that_is_no_safepoint_never_collects() {
     assert_eq!(heap.stats().num_gc, 0);
     // But the next boundary does.
     m.poll();
-    heap.stats().check().unwrap();
+    heap.stats_at_rest().check().unwrap();
     m.gc(Force::Now).unwrap();
     for _ in 0..count {
         m.mallocgc(1000, Layout::NOSCAN, AllocFlags::NONE).unwrap();

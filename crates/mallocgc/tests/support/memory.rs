@@ -6,7 +6,10 @@
 
 use mallocgc::raw::Mutator;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU8, AtomicUsize,
+    Ordering::{Relaxed, Release},
+};
 
 pub(crate) type Object = NonNull<u8>;
 
@@ -40,6 +43,15 @@ pub(crate) fn link(mutator: &Mutator, from: Object, index: usize, to: Object) {
 pub(crate) fn unlink(mutator: &Mutator, from: Object, index: usize) {
     // SAFETY: the module's rule.
     unsafe { mutator.write(from.as_ptr().cast::<*mut u8>().add(index), std::ptr::null_mut()) };
+}
+
+/// Stores null with the barrier for a part of an object, and a store of our own.
+pub(crate) fn unlink_after_barrier(mutator: &Mutator, from: Object, index: usize) {
+    // SAFETY: the module's rule.
+    unsafe {
+        mutator.pre_write_object(from, index * 8..index * 8 + 8);
+        AtomicUsize::from_ptr(from.as_ptr().cast::<usize>().add(index)).store(0, Release);
+    }
 }
 
 fn byte_at<'a>(object: Object, index: usize) -> &'a AtomicU8 {

@@ -23,7 +23,7 @@
 use super::memory::{Object, byte, inside, number, object, set_byte, set_word, unlink, word};
 use mallocgc::base::Address;
 use mallocgc::layout::{ProgramBuilder, Tracer, TypeLayout};
-use mallocgc::raw::{AllocFlags, Force, Heap, Layout, Mutator, Root, Weak};
+use mallocgc::raw::{AllocFlags, Force, Heap, Layout, Mutator, Root, Step, Weak};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
@@ -81,6 +81,11 @@ pub(crate) struct Settings {
     /// Whether objects get finalizers, cleanups and weak handles. Nothing but the
     /// machine may collect or run them.
     pub(crate) specials: bool,
+    /// Whether all layouts say where references are, so that the heap can be
+    /// marked beside its mutators.
+    pub(crate) precise: bool,
+    /// Whether the machine is its heap's collector, in steps.
+    pub(crate) steps_collector: bool,
     /// Largest object, in bytes.
     pub(crate) largest: usize,
     /// Forced collections: one in this many operations.
@@ -94,6 +99,8 @@ impl Default for Settings {
             most_objects: 1500,
             alone: true,
             specials: false,
+            precise: false,
+            steps_collector: false,
             largest: 300 << 10,
             collect_one_in: 60,
         }
@@ -192,6 +199,8 @@ enum Op {
     SetHandle,
     Poll,
     Block,
+    Step(Force, usize),
+    Move,
     Collect(Force),
     Find,
     Check,
@@ -326,6 +335,14 @@ impl<'a> Machine<'a> {
                 _ => Op::AddWeak,
             };
         }
+        if self.settings.steps_collector && self.dice.one_in(4) {
+            // Mostly a few objects; now and then all there are.
+            let budget = 1 << self.dice.below(18);
+            return Op::Step([Force::IfNeeded, Force::Now][self.dice.below(2)], budget);
+        }
+        if self.settings.precise && self.dice.one_in(8) {
+            return Op::Move;
+        }
         match self.dice.below(100) {
             0..40 => Op::Alloc,
             40..60 => Op::Link,
@@ -401,6 +418,12 @@ impl<'a> Machine<'a> {
                 self.lose_unreachable();
                 self.mutator.blocking(std::thread::yield_now);
             }
+            Op::Step(force, budget) => {
+                self.lose_unreachable();
+                let step = self.mutator.step(force, budget).expect("nobody else is there");
+                assert!(force == Force::IfNeeded || step != Step::Idle);
+            }
+            Op::Move => self.move_references(),
             Op::Collect(force) => self.collect(force),
             Op::Find => self.find(),
             Op::Check => {
@@ -452,7 +475,10 @@ impl<'a> Machine<'a> {
             let random = mix(dice.below(1 << 30) as u64);
             random & (u64::MAX >> (64 - words)) | 1
         };
-        let (layout, reading) = match dice.below(10) {
+        let choice = dice.below(10);
+        let choice =
+            if self.settings.precise && (5..8).contains(&choice) { choice - 5 } else { choice };
+        let (layout, reading) = match choice {
             0 => {
                 let layout = TypeLayout::mask(words, mask(dice, words));
                 (layout.clone(), Reading::Layout(layout))
@@ -692,6 +718,26 @@ impl<'a> Machine<'a> {
         let place = self.place(to);
         super::memory::link(&self.mutator, object(self.nodes[from].address), slot, place);
         self.nodes[from].edges.insert(slot, to);
+    }
+
+    /// Hides references from whoever reads objects in some order: takes what an
+    /// object refers to, cuts it off there, and puts it into another.
+    fn move_references(&mut self) {
+        let (Some(from), Some(to)) = (self.pick(), self.pick()) else { return };
+        let Some((&slot, &edge)) = self.nodes[from].edges.iter().next_back() else { return };
+        if self.nodes[to].slots.is_empty() {
+            return;
+        }
+        if self.dice.one_in(2) {
+            // By the object's form of the barrier, and a store of another kind.
+            let address = object(self.nodes[from].address);
+            super::memory::unlink_after_barrier(&self.mutator, address, slot);
+            self.nodes[from].edges.remove(&slot);
+        } else {
+            unlink(&self.mutator, object(self.nodes[from].address), slot);
+            self.nodes[from].edges.remove(&slot);
+        }
+        self.link(to, edge);
     }
 
     fn unlink(&mut self) {

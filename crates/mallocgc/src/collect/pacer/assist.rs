@@ -64,6 +64,16 @@ impl AssistRatio {
         self.work_for(debt_bytes).max(ASSIST_MIN_WORK)
     }
 
+    /// The bytes of work that the ratio was made from.
+    pub fn work_bytes(self) -> u64 {
+        self.work.get()
+    }
+
+    /// The bytes of allocation that it was made from.
+    pub fn runway_bytes(self) -> u64 {
+        self.runway.get()
+    }
+
     /// The ratio as one number, for traces.
     pub fn work_per_byte(self) -> f64 {
         self.work.get() as f64 / self.runway.get() as f64

@@ -10,7 +10,8 @@
 //!   configured percentage; not below the minimum heap;
 //! * by the memory limit: what the limit leaves when everything that is no object
 //!   is taken off, less [`LIMIT_HEADROOM_PERCENT`]; not below what was marked;
-//! * by the heap limit, 15 parts of 16; not below what was marked.
+//! * by the heap limit, on spans and external bytes together, 15 parts of 16; not below
+//!   what was marked.
 //!
 //! A cycle takes time, in which mutators allocate. The trigger lies before the goal
 //! by this *runway*, but never near either end of the way.
@@ -47,6 +48,13 @@ pub const LIMIT_HEADROOM_PERCENT: u64 = 3;
 
 /// Bytes that it leaves free at least; small heaps are harder to predict.
 pub const LIMIT_HEADROOM_BYTES: u64 = 1 << 20;
+
+/// Bytes that are allocated between two cycles at least, however full a limit is: this,
+/// and a part of what lives. Less is not worth a cycle.
+pub const LEAST_WAY_BYTES: u64 = 64 << 10;
+
+/// See [`LEAST_WAY_BYTES`].
+pub const LEAST_WAY_PART: u64 = 64;
 
 /// Settings of the controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,10 +117,7 @@ impl Settings {
     /// whose roots were `roots`.
     pub(super) fn goal(&self, marked_bytes: u64, roots: &ScanWork, memory: &MemoryUse) -> Goal {
         let pacer = &self.pacer;
-        // The hard limit is on the heap's own bytes.
-        let most = (pacer.heap_limit_bytes - pacer.heap_limit_bytes / 16)
-            .saturating_add(memory.external_bytes)
-            .max(marked_bytes);
+        let most = (pacer.heap_limit_bytes - pacer.heap_limit_bytes / 16).max(marked_bytes);
         let limited = self.limit_goal(marked_bytes, memory).min(most);
         match pacer.gc_percent {
             None if self.memory_limit_bytes == u64::MAX => Goal::Never(most),
@@ -120,6 +125,39 @@ impl Settings {
             Some(percent) => {
                 let soft = percent_goal(percent, pacer.min_heap_bytes, marked_bytes, roots);
                 if limited < soft { Goal::Firm(limited) } else { Goal::Soft(soft) }
+            }
+        }
+    }
+
+    /// The goal and the trigger where marking stops the world: nothing is allocated
+    /// meanwhile, so they are one. Of `marked_bytes` external ones are a part.
+    ///
+    /// Where a limit is full of live objects, a cycle frees nothing and the next is due
+    /// at once; [`LEAST_WAY_BYTES`] and a part of what lives must be allocated before it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::collect::pacer::goal::{MemoryUse, Settings};
+    /// use mallocgc::collect::pacer::PacerSettings;
+    /// let pacer = PacerSettings {
+    ///     gc_percent: Some(100),
+    ///     min_heap_bytes: 4 << 20,
+    ///     heap_limit_bytes: u64::MAX,
+    /// };
+    /// let settings = Settings { pacer, memory_limit_bytes: 100 << 20 };
+    /// let memory = MemoryUse::default();
+    /// assert_eq!(settings.pace_stopped(30 << 20, &memory).trigger_bytes, 60 << 20);
+    /// assert_eq!(settings.pace_stopped(80 << 20, &memory).trigger_bytes, 97 << 20);
+    /// ```
+    pub fn pace_stopped(&self, marked_bytes: u64, memory: &MemoryUse) -> Pace {
+        match self.goal(marked_bytes, &ScanWork::default(), memory) {
+            Goal::Never(goal_bytes) => Pace { goal_bytes, trigger_bytes: u64::MAX },
+            Goal::Soft(goal_bytes) => Pace { goal_bytes, trigger_bytes: goal_bytes },
+            Goal::Firm(goal_bytes) => {
+                let way = LEAST_WAY_BYTES.saturating_add(marked_bytes / LEAST_WAY_PART);
+                let goal_bytes = goal_bytes.max(marked_bytes.saturating_add(way));
+                Pace { goal_bytes, trigger_bytes: goal_bytes }
             }
         }
     }
@@ -215,11 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn the_heap_limit_bounds_the_heap_and_not_what_is_outside() {
+    fn the_heap_limit_bounds_the_heap_and_what_is_outside() {
         let settings = settings(64 * MIB, u64::MAX);
         assert_eq!(goal(settings, 20 * MIB, 0), Goal::Soft(40 * MIB));
         assert_eq!(goal(settings, 50 * MIB, 0), Goal::Firm(60 * MIB));
-        assert_eq!(goal(settings, 50 * MIB, 7 * MIB), Goal::Firm(67 * MIB));
+        assert_eq!(goal(settings, 50 * MIB, 7 * MIB), Goal::Firm(60 * MIB));
         assert_eq!(goal(settings, 63 * MIB, 0), Goal::Firm(63 * MIB));
     }
 
@@ -236,6 +274,32 @@ mod tests {
         ] {
             assert_eq!(settings(u64::MAX, limit).limit_goal(0, &MemoryUse::default()), wanted);
         }
+    }
+
+    #[test]
+    fn a_full_limit_leaves_something_between_two_cycles() {
+        let memory = MemoryUse::default();
+        let trigger = |settings: Settings, marked| {
+            let pace = settings.pace_stopped(marked, &memory);
+            assert_eq!(pace.goal_bytes, pace.trigger_bytes);
+            pace.trigger_bytes
+        };
+        for full in [settings(64 * MIB, u64::MAX), settings(u64::MAX, 64 * MIB)] {
+            assert_eq!(trigger(full, 20 * MIB), 40 * MIB);
+            assert!((60 * MIB..64 * MIB).contains(&trigger(full, 50 * MIB)));
+            assert_eq!(trigger(full, 64 * MIB), 65 * MIB + LEAST_WAY_BYTES);
+            assert_eq!(trigger(full, 640 * MIB), 650 * MIB + LEAST_WAY_BYTES);
+            assert_eq!(trigger(full, u64::MAX), u64::MAX);
+        }
+        for none in [settings(0, u64::MAX), settings(u64::MAX, 0)] {
+            assert!((LEAST_WAY_BYTES..=MIB).contains(&trigger(none, 0)));
+        }
+        let off = |memory_limit_bytes| Settings {
+            pacer: PacerSettings { gc_percent: None, ..settings(u64::MAX, 0).pacer },
+            memory_limit_bytes,
+        };
+        assert_eq!(off(u64::MAX).pace_stopped(MIB, &memory).trigger_bytes, u64::MAX);
+        assert_eq!(trigger(off(100 * MIB), MIB), 97 * MIB, "a limit holds with collection off");
     }
 
     #[test]

@@ -167,6 +167,40 @@ impl Limiter {
         }
     }
 
+    /// The world stood from `begin_nanos` to `end_nanos` for a whole cycle: all
+    /// processors' time was the collector's, and before that the mutators'.
+    ///
+    /// # Panics
+    ///
+    /// While the world is stopped.
+    pub fn add_stopped_cycle(&mut self, begin_nanos: u64, end_nanos: u64) {
+        self.update(begin_nanos);
+        if let Some(elapsed) = self.advance(end_nanos) {
+            self.account(elapsed, 0);
+        }
+    }
+
+    /// How long the next cycle, which will stop the world for `cycle_nanos`, must wait so that
+    /// the bucket has room for it; not longer than it takes, where that is more than the bucket holds.
+    /// Mutators then have had half of the time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::collect::pacer::limiter::Limiter;
+    /// const MILLI: u64 = 1_000_000;
+    /// let mut limiter = Limiter::new(0, 4);
+    /// limiter.add_stopped_cycle(0, 900 * MILLI);
+    /// assert_eq!(limiter.hold_nanos(60 * MILLI), 0);
+    /// assert_eq!(limiter.hold_nanos(130 * MILLI), 30 * MILLI);
+    /// assert_eq!(limiter.hold_nanos(3000 * MILLI), 2900 * MILLI);
+    /// ```
+    pub fn hold_nanos(&self, cycle_nanos: u64) -> u64 {
+        let processors = u64::from(self.processors.max(1));
+        let full = (self.fill_nanos / processors).saturating_add(cycle_nanos);
+        full.saturating_sub(self.capacity_nanos / processors).min(cycle_nanos)
+    }
+
     /// Another number of processors. What does not fit into a smaller bucket is no
     /// overflow: nobody worked for it.
     ///

@@ -101,6 +101,21 @@ impl Bits {
         sum
     }
 
+    /// The lowest and the highest of `count` numbers from `start` on that are not in the set.
+    pub(super) fn missing(&self, start: usize, count: usize) -> Option<(usize, usize)> {
+        let mut found: Option<(usize, usize)> = None;
+        Bits::for_words(start, count, |word, mask| {
+            let missing = !self.0[word] & mask;
+            if missing != 0 {
+                let (low, high) = (missing.trailing_zeros(), missing.ilog2());
+                let at = word * WORD_BITS;
+                let first = found.map_or(at + low as usize, |(first, _)| first);
+                found = Some((first, at + high as usize));
+            }
+        });
+        found
+    }
+
     /// The members that are not in `other`.
     #[inline]
     pub(super) fn without(&self, other: &Bits) -> Bits {

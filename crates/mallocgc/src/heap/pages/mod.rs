@@ -50,6 +50,10 @@ pub struct PageRun {
     pub pages: usize,
     /// How many of them read as zero and have no memory behind them yet.
     pub zeroed_pages: usize,
+    /// The others lie from this page of the run on, counted from its first,
+    pub dirty_from: usize,
+    /// to before this one. Both are 0 when all read as zero.
+    pub dirty_to: usize,
 }
 
 /// The pages of one heap.
@@ -155,9 +159,9 @@ impl Pages {
         } else {
             self.find_aligned(pages, align_pages)?
         };
-        let zeroed_pages = self.remove(start, pages);
+        let run = self.remove(start, pages);
         self.used_peak = self.used_peak.max(self.used_pages());
-        Some(PageRun { first: PageId(start as u32), pages, zeroed_pages })
+        Some(run)
     }
 
     fn find(&self, from: usize, pages: usize) -> Option<usize> {
@@ -236,8 +240,7 @@ impl Pages {
             let found = self.chunks.entries()[chunk].find_dirty(limit, min_pages, max_pages);
             if let Some((start, end)) = found {
                 let (start, pages) = ((chunk << CHUNK_SHIFT) + start, end - start);
-                let zeroed_pages = self.remove(start, pages);
-                return Some(PageRun { first: PageId(start as u32), pages, zeroed_pages });
+                return Some(self.remove(start, pages));
             }
             below = chunk << CHUNK_SHIFT;
         }
@@ -256,12 +259,25 @@ impl Pages {
         Some(index * 64 + word.ilog2() as usize)
     }
 
-    /// Makes free pages used; tells how many were zero.
-    fn remove(&mut self, start: usize, pages: usize) -> usize {
-        let mut zeroed = 0;
+    /// Makes free pages used; tells which were zero.
+    fn remove(&mut self, start: usize, pages: usize) -> PageRun {
+        let mut run = PageRun {
+            first: PageId(start as u32),
+            pages,
+            zeroed_pages: 0,
+            dirty_from: 0,
+            dirty_to: 0,
+        };
         for (chunk, offset, count) in parts(start, pages) {
             let bits = &mut self.chunks.entries_mut()[chunk];
-            zeroed += bits.zero.remove(offset, count);
+            if let Some((first, last)) = bits.zero.missing(offset, count) {
+                let begin = chunk << CHUNK_SHIFT;
+                if run.dirty_to == 0 {
+                    run.dirty_from = begin + first - start;
+                }
+                run.dirty_to = begin + last + 1 - start;
+            }
+            run.zeroed_pages += bits.zero.remove(offset, count);
             let removed = bits.free.remove(offset, count);
             debug_assert_eq!(removed, count, "pages {start}+{pages} were not free");
             let summary = bits.free.summary();
@@ -272,8 +288,8 @@ impl Pages {
         }
         self.tree.update(start >> CHUNK_SHIFT, (start + pages - 1) >> CHUNK_SHIFT);
         self.free -= pages;
-        self.zero -= zeroed;
-        zeroed
+        self.zero -= run.zeroed_pages;
+        run
     }
 
     /// Makes pages free.

@@ -61,8 +61,13 @@ fn mpagealloc_grow() {
         }
         for &(first, count) in runs {
             let run = pages.take(count, 1).expect(name);
-            let expected =
-                PageRun { first: PageId(first as u32), pages: count, zeroed_pages: count };
+            let expected = PageRun {
+                first: PageId(first as u32),
+                pages: count,
+                zeroed_pages: count,
+                dirty_from: 0,
+                dirty_to: 0,
+            };
             assert_eq!(run, expected, "{name}");
         }
         assert_eq!((pages.take(1, 1), pages.longest_free()), (None, 0), "{name}");
@@ -443,7 +448,12 @@ fn random_operations_agree_with_an_array() {
                     if let Some(first) = first {
                         let range = &mut oracle.0[first..first + count];
                         let zero = range.iter().filter(|&&page| page == Page::Zero).count();
-                        assert_eq!(run.unwrap().zeroed_pages, zero, "{case}");
+                        let run = run.unwrap();
+                        assert_eq!(run.zeroed_pages, zero, "{case}");
+                        let dirty = |&page: &Page| page != Page::Zero;
+                        let from = range.iter().position(dirty).unwrap_or(0);
+                        let to = range.iter().rposition(dirty).map_or(0, |last| last + 1);
+                        assert_eq!((run.dirty_from, run.dirty_to), (from, to), "{case}");
                         range.fill(Page::Used);
                         spans.push((first, count));
                     }

@@ -17,6 +17,7 @@
 //! | weak | one, shared by all handles | cleared |
 //! | cleanup | any number | queued, but not while there was a finalizer |
 //! | sample | one | reported |
+//! | drop | one | queued, and the cell stays until it has run; not while there was a finalizer |
 //!
 //! Protection: spans are spread over `STRIPES` stripes, each with a lock
 //! over the tables of its spans, their records, and a reserve of free ones.
@@ -86,6 +87,8 @@ pub(crate) struct Specials {
     pub(crate) finalizers: Queue,
     /// Cleanups whose objects are gone.
     pub(crate) cleanups: Queue,
+    /// Objects that are gone, whose payload is to be dropped.
+    pub(crate) drops: Queue,
     /// Records put on blocks of tiny objects.
     shared_blocks: AtomicU64,
 }
@@ -154,6 +157,7 @@ impl Specials {
             ),
             finalizers: Queue::new(),
             cleanups: Queue::new(),
+            drops: Queue::new(),
             shared_blocks: AtomicU64::new(0),
         }
     }
@@ -220,6 +224,22 @@ impl Specials {
         let record = self.attach(&mut stripe, space, found, place, payload, Attach::Always)?;
         stripe.cleanups += 1;
         Ok(Ticket { record, ticket: self.records.get(record).ticket(), span: found.span })
+    }
+
+    /// Lets an object's payload be dropped in place when it is unreachable. The
+    /// payload of the record says how; its first word is the address of a word
+    /// that is cleared when the object is found dead, or zero. Trace functions
+    /// look at that word, since what a dead object refers to may be gone.
+    pub(crate) fn add_drop(
+        &self,
+        space: &Space,
+        found: &Found,
+        payload: Payload,
+    ) -> Result<(), AttachError> {
+        let mut stripe = self.stripe(found.span);
+        let place = Place::new(Kind::Drop, found.object);
+        self.attach(&mut stripe, space, found, place, payload, Attach::Once)?;
+        Ok(())
     }
 
     /// Takes a cleanup off its object, if it is still attached.
@@ -422,10 +442,11 @@ impl Specials {
             while let Some(table) = at {
                 let span = space.span(table.span());
                 if table.finalizable() != 0 && space.class_info(span.class()).scan != Scan::None {
-                    for (word, mark) in space.mark_bits(span).iter().enumerate() {
-                        // Relaxed: `visit` may mark more; those are visited
-                        // once too often.
-                        let unmarked = table.finalizer_word(word) & !mark.load(Relaxed);
+                    for word in 0..table.words() {
+                        // `visit` may mark more; those are visited once too
+                        // often.
+                        let unmarked =
+                            table.finalizer_word(word) & !space.outliving_word(span, word);
                         for_each_bit(word, unmarked, |cell| visit(span, cell));
                     }
                 }
@@ -439,6 +460,7 @@ impl Specials {
     pub(crate) fn for_each_root(&self, mut visit: impl FnMut(Address)) {
         self.finalizers.for_each_root(&self.records, &mut visit);
         self.cleanups.for_each_root(&self.records, &mut visit);
+        self.drops.for_each_root(&self.records, &mut visit);
         for stripe in &self.stripes {
             let stripe = stripe.0.lock();
             let mut at = stripe.tables;
@@ -500,6 +522,7 @@ impl Specials {
         };
         self.finalizers.append(&self.records, due.finalizers);
         self.cleanups.append(&self.records, due.cleanups);
+        self.drops.append(&self.records, due.drops);
         decided
     }
 
@@ -513,17 +536,15 @@ impl Specials {
     ) {
         let id = table.span();
         let span = space.span(id);
-        let marks = space.mark_bits(span);
-        for (word, mark) in marks.iter().enumerate() {
-            // Relaxed: marking has ended.
-            let dead = table.special_word(word) & !mark.load(Relaxed);
+        for word in 0..table.words() {
+            let dead = table.special_word(word) & !space.outliving_word(span, word);
             for_each_bit(word, dead, |cell| {
                 table.head(cell).inspect(|&id| self.records.prefetch(id));
             });
             for_each_bit(word, dead, |cell| {
                 let keep = table.finalizer_word(word) >> (cell % 64) & 1 != 0;
-                self.decide_cell(table, cell, keep, stripe, due, judge);
-                if keep {
+                let dropped = self.decide_cell(table, cell, keep, stripe, due, judge);
+                if keep || dropped {
                     judge.keep(span, cell);
                 }
             });
@@ -531,7 +552,8 @@ impl Specials {
     }
 
     /// The records of one unreachable cell. If it is kept, only finalizers
-    /// and weak handles are decided.
+    /// and weak handles are decided. Whether its payload is to be dropped, until
+    /// when the cell must stay.
     fn decide_cell(
         &self,
         table: &mut Table,
@@ -540,8 +562,9 @@ impl Specials {
         stripe: &mut Stripe,
         due: &mut Due,
         judge: &mut dyn Judge,
-    ) {
+    ) -> bool {
         let (mut at, mut left) = (table.head(cell), None);
+        let mut dropped = false;
         while let Some(id) = at {
             let record = self.records.get(id);
             let place = record.place();
@@ -567,6 +590,10 @@ impl Specials {
                 // invariant 2).
                 judge.sample_freed(unsafe { record.payload().as_numbers() });
                 self.records.give(&mut stripe.reserve, id);
+            } else if place.is(Kind::Drop) {
+                dropped = true;
+                record.clear_alive();
+                due.drops.push(&self.records, id);
             } else {
                 due.cleanups.push(&self.records, id);
             }
@@ -575,19 +602,24 @@ impl Specials {
         if keep {
             table.set_finalizable(cell, false);
         }
+        dropped
     }
 
-    /// Takes the payloads of all finalizers and cleanups, attached or queued,
-    /// and passes them on without any lock held. The heap ends.
-    pub(crate) fn drain(&self, mut visit: impl FnMut(Kind, Payload)) {
+    /// Takes the payloads of all finalizers, cleanups and drops, attached or
+    /// queued, and passes them on with their objects, without any lock held. The
+    /// heap ends.
+    pub(crate) fn drain(&self, mut visit: impl FnMut(Kind, Address, Payload)) {
         let mut visit = |record: &Record| {
-            for kind in [Kind::Finalizer, Kind::Cleanup, Kind::CleanupWithArgument] {
+            for kind in [Kind::Finalizer, Kind::Cleanup, Kind::CleanupWithArgument, Kind::Drop] {
                 if record.place().is(kind) {
-                    visit(kind, record.payload());
+                    if kind == Kind::Drop {
+                        record.clear_alive();
+                    }
+                    visit(kind, record.place().object(), record.payload());
                 }
             }
         };
-        for queue in [&self.finalizers, &self.cleanups] {
+        for queue in [&self.finalizers, &self.cleanups, &self.drops] {
             let mut batch = [None];
             while queue.take(&self.records, &mut batch) != 0 {
                 batch.iter().flatten().for_each(|&id| visit(self.records.get(id)));
@@ -634,6 +666,7 @@ enum Attach {
 struct Due {
     finalizers: Chain,
     cleanups: Chain,
+    drops: Chain,
     weak_cleared: u64,
 }
 

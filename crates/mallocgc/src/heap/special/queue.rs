@@ -2,26 +2,26 @@
 //! them: one queue of finalizers, one of cleanups.
 //!
 //! What is queued is a root until it has run: the objects of finalizers, the
-//! arguments of cleanups. Who takes records from the queue must root them
-//! itself, before its next boundary.
+//! arguments of cleanups. What was taken stays here, in the list of what runs,
+//! until it is reported; so nothing that its function does to the mutator, and no
+//! panic, takes an object from under another.
 //!
 //! Protection: the queue lock. No user code runs under it.
 
 use crate::base::Address;
 use crate::base::sync::{Lock, Rank, Signal};
-use crate::heap::special::record::{RecordId, Records};
+use crate::heap::special::record::{Kind, RecordId, Records};
 use std::time::{Duration, Instant};
-
-/// Longer than anybody waits.
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 #[derive(Debug, Default)]
 struct State {
     head: Option<RecordId>,
     tail: Option<RecordId>,
     len: usize,
-    /// Records taken and not yet finished.
-    running: usize,
+    /// Records taken and not yet finished, linked. What was taken at once is
+    /// together: takers link before the head, and unlink what they linked.
+    running: Option<RecordId>,
+    running_len: usize,
     closed: bool,
     /// Ever appended, and ever finished.
     queued: u64,
@@ -101,33 +101,69 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Takes up to as many records as `batch` has places, and passes each on;
-    /// returns how many.
+    /// Takes up to as many records as `batch` has places; returns how many.
     pub(crate) fn take(&self, records: &Records, batch: &mut [Option<RecordId>]) -> usize {
         let mut state = self.state.lock();
+        let (first, mut last) = (state.head, None);
         let mut taken = 0;
         while taken < batch.len()
             && let Some(id) = state.head
         {
             batch[taken] = Some(id);
+            last = Some(id);
             state.head = records.get(id).next();
             taken += 1;
         }
+        let Some(last) = last else { return 0 };
         if state.head.is_none() {
             state.tail = None;
         }
+        records.get(last).set_next(state.running);
+        state.running = first;
         state.len -= taken;
-        state.running += taken;
+        state.running_len += taken;
         taken
     }
 
-    /// Reports that taken records are through, and how many of them panicked.
-    pub(crate) fn finish(&self, count: usize, panicked: usize) {
+    /// Reports what became of all that was taken at once: the first `through`
+    /// have run, of which `panicked` panicked; the others are queued again,
+    /// before all else. What is through is the caller's.
+    pub(crate) fn finish(
+        &self,
+        records: &Records,
+        batch: &[Option<RecordId>],
+        through: usize,
+        panicked: usize,
+    ) {
+        let ([Some(first), .., Some(last)] | [Some(first @ last)]) = *batch else { return };
         let mut state = self.state.lock();
-        state.running -= count;
-        state.executed += count as u64;
+        let after = records.get(last).next();
+        if state.running == Some(first) {
+            state.running = after;
+        } else {
+            let mut at = state.running;
+            while let Some(id) = at {
+                at = records.get(id).next();
+                if at == Some(first) {
+                    records.get(id).set_next(after);
+                    break;
+                }
+            }
+            debug_assert!(at.is_some(), "what was taken is in the list of what runs");
+        }
+        if let Some(&left) = batch.get(through) {
+            records.get(last).set_next(state.head);
+            if state.head.is_none() {
+                state.tail = Some(last);
+            }
+            state.head = left;
+            state.len += batch.len() - through;
+            self.work.notify_one();
+        }
+        state.running_len -= batch.len();
+        state.executed += through as u64;
         state.panicked += panicked as u64;
-        if state.running == 0 && state.len == 0 {
+        if state.running_len == 0 && state.len == 0 {
             self.idle.notify_all();
         }
     }
@@ -141,12 +177,16 @@ impl Queue {
         !state.closed
     }
 
-    /// Waits until nothing waits or runs; `false` when the time is over.
+    /// Waits until nothing waits or runs; `false` when the time is over. A limit
+    /// that no clock can hold is none.
     pub(crate) fn wait_until_idle(&self, limit: Duration) -> bool {
-        // A limit that no clock can hold is none: a century will do.
-        let end = Instant::now() + limit.min(CENTURY);
+        let end = Instant::now().checked_add(limit);
         let mut state = self.state.lock();
-        while state.len != 0 || state.running != 0 {
+        while state.len != 0 || state.running_len != 0 {
+            let Some(end) = end else {
+                self.idle.wait(&mut state);
+                continue;
+            };
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -169,23 +209,25 @@ impl Queue {
             queued: state.queued,
             executed: state.executed,
             panicked: state.panicked,
-            pending: (state.len + state.running) as u64,
+            pending: (state.len + state.running_len) as u64,
         }
     }
 
-    /// Calls `visit` with what the records in the queue keep alive: of
-    /// finalizers the object, of cleanups the argument.
+    /// Calls `visit` with what the records that wait or run keep alive: of
+    /// finalizers and drops the object, of cleanups the argument.
     pub(super) fn for_each_root(&self, records: &Records, mut visit: impl FnMut(Address)) {
         let state = self.state.lock();
-        let mut at = state.head;
-        while let Some(id) = at {
-            let record = records.get(id);
-            if record.place().is(super::record::Kind::Finalizer) {
-                visit(record.place().object());
-            } else if let Some(argument) = record.argument() {
-                visit(argument);
+        for list in [state.head, state.running] {
+            let mut at = list;
+            while let Some(id) = at {
+                let record = records.get(id);
+                if record.place().is(Kind::Finalizer) || record.place().is(Kind::Drop) {
+                    visit(record.place().object());
+                } else if let Some(argument) = record.argument() {
+                    visit(argument);
+                }
+                at = record.next();
             }
-            at = record.next();
         }
     }
 }

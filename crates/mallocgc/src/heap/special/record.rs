@@ -62,6 +62,10 @@ pub(crate) enum Kind {
     Cleanup = 4,
     /// As `Cleanup`; its second word is a root.
     CleanupWithArgument = 5,
+    /// Has run, and keeps nothing alive.
+    Through = 6,
+    /// The object's payload is dropped in place before the cell is free.
+    Drop = 7,
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -217,6 +221,14 @@ impl Record {
         self.set_next(next);
     }
 
+    /// What was taken from a queue has run: what it kept alive may die. The
+    /// caller is who took it.
+    pub(crate) fn set_through(&self) {
+        let place = Place::new(Kind::Through, self.place().object());
+        // Relaxed: the collector looks when the world has stopped.
+        self.place.store(place.0, Relaxed);
+    }
+
     /// What the record carries. Not for weak records.
     #[inline]
     pub(crate) fn payload(&self) -> Payload {
@@ -239,6 +251,20 @@ impl Record {
         // Acquire: pairs with the Release in `clear_weak`; who sees null sees
         // what the collector did before.
         self.code.load(Acquire).cast()
+    }
+
+    /// The object of a drop is dead, or its value is about to be dropped: its trace function
+    /// finds it empty from here on. The world is stopped, or cannot be.
+    pub(super) fn clear_alive(&self) {
+        debug_assert!(self.place().is(Kind::Drop));
+        // SAFETY: the words of a drop are numbers (invariant 2).
+        let [alive, _] = unsafe { self.payload().as_numbers() };
+        if alive != 0 {
+            let alive: *mut usize = Address::new(alive as usize).as_ptr();
+            // SAFETY: a word of the object, whose cell is still there. Relaxed: read
+            // when the world is stopped.
+            unsafe { AtomicUsize::from_ptr(alive) }.store(0, Relaxed);
+        }
     }
 
     pub(super) fn clear_weak(&self) {

@@ -174,3 +174,28 @@ fn the_bucket_agrees_with_a_sum() {
         }
     }
 }
+
+/// A heap that is always due, whose cycles take `cycle_millis` and wait until the bucket has
+/// room. Returns the collector's share in parts of a thousand.
+fn share_of_thrashing(cycle_millis: u64, seconds: u64) -> u64 {
+    let mut limiter = Limiter::new(0, 2);
+    let (mut now, mut collecting) = (0, 0);
+    while now < seconds * 1000 * MILLI {
+        let begin = now + MILLI / 100;
+        now = begin + cycle_millis * MILLI;
+        limiter.add_stopped_cycle(begin, now);
+        collecting += now - begin;
+        now += limiter.hold_nanos(cycle_millis * MILLI);
+    }
+    collecting * 1000 / now
+}
+
+#[test]
+fn cycles_that_wait_for_room_have_half_of_the_time() {
+    for cycle_millis in [1, 7, 300, 5000] {
+        let share = share_of_thrashing(cycle_millis, 100);
+        assert!((495..=510).contains(&share), "{share} of 1000 at {cycle_millis} ms");
+        let burst = share_of_thrashing(cycle_millis.min(100), 1);
+        assert!(burst > 900, "{burst}: a bucket full of them goes first");
+    }
+}

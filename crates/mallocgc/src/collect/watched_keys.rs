@@ -1,12 +1,6 @@
-//! Ephemerons that wait, by key: what a marker asks when it has marked an object
-//! of a watched span.
+//! Ephemerons that wait for their keys to be marked, by key.
 //!
-//! A table of lists through the ephemerons' own links, as those of `pending`. It has memory of its
-//! own, and grows with the ephemerons in it.
-//!
-//! Protection: the world is stopped, and one thread marks.
-//!
-//! Not here: when and what for (`ephemeron`).
+//! Not here: when they are put in and taken out (`ephemeron`, `mark`).
 
 use crate::base::Address;
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
@@ -15,18 +9,15 @@ use crate::heap::ephemeron::{EphemeronWords, Key};
 use crate::heap::space::Space;
 use crate::os::{OsError, Reservation};
 
-/// Buckets of the first table.
-const FIRST_BUCKETS: usize = 512;
-
 /// The ephemeron at an address from a list.
-pub(crate) fn words<'e>(address: usize) -> &'e EphemeronWords {
+pub(super) fn words<'e>(address: usize) -> &'e EphemeronWords {
     // SAFETY: lists hold ephemerons that were scanned in this cycle: they are
     // allocated, and nothing is freed while the world is stopped.
     unsafe { EphemeronWords::at(Address::new(address)) }
 }
 
 /// Calls `visit` with each ephemeron of a list, which it may put into another.
-pub(crate) fn for_each(first: usize, mut visit: impl FnMut(usize)) {
+pub(super) fn for_each(first: usize, mut visit: impl FnMut(usize)) {
     let mut at = first;
     while at != LAST {
         // Relaxed: the list was taken whole.
@@ -51,16 +42,7 @@ pub(crate) struct WatchedKeys {
 }
 
 impl WatchedKeys {
-    /// An empty table.
-    ///
-    /// # Errors
-    ///
-    /// When there is no memory for it.
-    pub(crate) fn new() -> Result<WatchedKeys, OsError> {
-        WatchedKeys::with_buckets(FIRST_BUCKETS)
-    }
-
-    fn with_buckets(buckets: usize) -> Result<WatchedKeys, OsError> {
+    pub(super) fn new(buckets: usize) -> Result<WatchedKeys, OsError> {
         let bytes = buckets * size_of::<usize>();
         let memory = Reservation::reserve(bytes, 4096)?;
         memory.commit(0, bytes)?;
@@ -81,9 +63,7 @@ impl WatchedKeys {
         unsafe { &*place.add(index) }
     }
 
-    /// Adds the ephemeron at `address`, whose key is in `cell`; null for one whose
-    /// key is in none.
-    pub(crate) fn insert(&mut self, space: &Space, cell: Address, address: usize) {
+    pub(super) fn insert(&mut self, space: &Space, cell: Address, address: usize) {
         self.count += 1;
         if self.count > 2 << self.shift {
             self.grow(space);
@@ -102,7 +82,7 @@ impl WatchedKeys {
     /// Four times the buckets, if there is memory; without it lists get longer.
     #[cold]
     fn grow(&mut self, space: &Space) {
-        let Ok(mut larger) = WatchedKeys::with_buckets(4 << self.shift) else { return };
+        let Ok(mut larger) = WatchedKeys::new(4 << self.shift) else { return };
         larger.count = self.count;
         self.for_each(|address| {
             let cell = match space.key_state(words(address).key()) {
@@ -114,8 +94,7 @@ impl WatchedKeys {
         *self = larger;
     }
 
-    /// Calls `visit` with each ephemeron, which it may put into a list.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(usize)) {
+    pub(super) fn for_each(&self, mut visit: impl FnMut(usize)) {
         for index in 0..1usize << self.shift {
             for_each(self.bucket_at(index).load(Relaxed).max(LAST), &mut visit);
         }

@@ -1,0 +1,262 @@
+//! The implementations that are derived.
+
+use crate::attributes::GcAttributes;
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
+use syn::{Data, DeriveInput, Error, Fields, GenericParam, Lifetime, Result, Type, WhereClause};
+
+/// All that is derived for a type.
+pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
+    let whole = GcAttributes::read(&input.attrs)?;
+    let variants = variants(input)?;
+    for (_, fields) in &variants {
+        for field in *fields {
+            GcAttributes::read(&field.attrs)?;
+        }
+    }
+    if whole.is_static {
+        return all_static(input);
+    }
+    let lifetime = heap_lifetime(input)?;
+    let trace = trace(input, &variants, &lifetime)?;
+    let no_drop = no_drop(input, &lifetime);
+    let family = family(input, &lifetime);
+    Ok(quote! { #trace #no_drop #family })
+}
+
+/// The variants of an enumeration, or the one of a structure, by the pattern that names it.
+fn variants(input: &DeriveInput) -> Result<Vec<(TokenStream, &Fields)>> {
+    match &input.data {
+        Data::Struct(data) => Ok(vec![(quote!(Self), &data.fields)]),
+        Data::Enum(data) => data
+            .variants
+            .iter()
+            .map(|variant| {
+                GcAttributes::refuse(&variant.attrs)?;
+                let name = &variant.ident;
+                Ok((quote!(Self::#name), &variant.fields))
+            })
+            .collect(),
+        Data::Union(data) => Err(Error::new(
+            data.union_token.span(),
+            "a union does not say which of its fields is valid; it cannot be traced",
+        )),
+    }
+}
+
+/// The lifetime of the heap: the type's own, or a new one for a type without references.
+struct HeapLifetime {
+    name: Lifetime,
+    is_parameter: bool,
+}
+
+fn heap_lifetime(input: &DeriveInput) -> Result<HeapLifetime> {
+    let mut lifetimes = input.generics.lifetimes();
+    let Some(first) = lifetimes.next() else {
+        let name = Lifetime::new("'__gc", Span::call_site());
+        return Ok(HeapLifetime { name, is_parameter: false });
+    };
+    if let Some(second) = lifetimes.next() {
+        return Err(Error::new(
+            second.span(),
+            "a traced type has one lifetime, that of the heap; it can borrow nothing else",
+        ));
+    }
+    Ok(HeapLifetime { name: first.lifetime.clone(), is_parameter: true })
+}
+
+/// `impl<'gc, …>`'s parameters, with `'gc` added if the type has none.
+fn impl_parameters(input: &DeriveInput, lifetime: &HeapLifetime) -> TokenStream {
+    let mut generics = input.generics.clone();
+    if !lifetime.is_parameter {
+        let name = &lifetime.name;
+        generics.params.insert(0, syn::parse_quote!(#name));
+    }
+    let (parameters, _, _) = generics.split_for_impl();
+    quote!(#parameters)
+}
+
+fn where_clause(input: &DeriveInput) -> WhereClause {
+    let mut generics = input.generics.clone();
+    generics.make_where_clause().clone()
+}
+
+/// Whether a type parameter of the input occurs in a type.
+fn mentions_parameter(input: &DeriveInput, of: &Type) -> bool {
+    struct Search<'a> {
+        input: &'a DeriveInput,
+        found: bool,
+    }
+    impl<'ast> Visit<'ast> for Search<'_> {
+        fn visit_path(&mut self, path: &'ast syn::Path) {
+            self.found |= self.input.generics.type_params().any(|param| {
+                path.segments.first().is_some_and(|segment| segment.ident == param.ident)
+            });
+            visit::visit_path(self, path);
+        }
+    }
+    let mut search = Search { input, found: false };
+    search.visit_type(of);
+    search.found
+}
+
+fn trace(
+    input: &DeriveInput,
+    variants: &[(TokenStream, &Fields)],
+    lifetime: &HeapLifetime,
+) -> Result<TokenStream> {
+    let name = &input.ident;
+    let gc = &lifetime.name;
+    let parameters = impl_parameters(input, lifetime);
+    let (_, arguments, _) = input.generics.split_for_impl();
+    let mut bounds = where_clause(input);
+    let mut arms = Vec::new();
+    let mut shape = quote!(::mallocgc::typed::Shape::FREE);
+    for (pattern, fields) in variants {
+        let mut bindings = Vec::new();
+        let mut calls = Vec::new();
+        for (index, field) in fields.iter().enumerate() {
+            let of = &field.ty;
+            let span = of.span();
+            if GcAttributes::read(&field.attrs)?.is_static {
+                bounds.predicates.push(syn::parse_quote_spanned!(span=> #of: 'static));
+                continue;
+            }
+            if mentions_parameter(input, of) {
+                bounds
+                    .predicates
+                    .push(syn::parse_quote_spanned!(span=> #of: ::mallocgc::typed::Trace<#gc>));
+            }
+            let member = match &field.ident {
+                Some(ident) => quote!(#ident),
+                None => {
+                    let index = syn::Index::from(index);
+                    quote!(#index)
+                }
+            };
+            let binding = format_ident!("field_{index}");
+            bindings.push(quote!(#member: #binding));
+            calls.push(quote_spanned! {span=>
+                <#of as ::mallocgc::typed::Trace<#gc>>::trace(#binding, tracer);
+            });
+            let part = quote_spanned!(span=> <#of as ::mallocgc::typed::Trace<#gc>>::SHAPE);
+            shape = match &input.data {
+                Data::Struct(_) => quote! {
+                    #shape.with(::core::mem::offset_of!(Self, #member), #part)
+                },
+                _ => quote!(#shape.or(#part)),
+            };
+        }
+        arms.push(quote!(#pattern { #(#bindings,)* .. } => { #(#calls)* }));
+    }
+    let body =
+        if arms.is_empty() { quote!(match *self {}) } else { quote!(match self { #(#arms)* }) };
+    Ok(quote! {
+        #[automatically_derived]
+        // SAFETY: every field is named, or 'static by the where clause, and nothing of
+        // this type implements `Drop`.
+        unsafe impl #parameters ::mallocgc::typed::Trace<#gc> for #name #arguments #bounds {
+            const SHAPE: ::mallocgc::typed::Shape = #shape;
+
+            #[inline]
+            #[allow(unused_variables)]
+            fn trace(&self, tracer: &mut ::mallocgc::typed::Tracer<'_>) {
+                #body
+            }
+        }
+    })
+}
+
+/// Conflicts with an implementation of `Drop`. The name is what the compiler prints.
+fn no_drop(input: &DeriveInput, lifetime: &HeapLifetime) -> TokenStream {
+    let name = &input.ident;
+    let mut generics = input.generics.clone();
+    if !lifetime.is_parameter {
+        generics = input.generics.clone();
+    }
+    let (parameters, arguments, bounds) = generics.split_for_impl();
+    quote! {
+        const _: () = {
+            #[allow(non_camel_case_types)]
+            trait ATracedTypeMustNotImplementDrop_UseACleanupOrMarkItStatic {}
+            #[allow(drop_bounds)]
+            impl<__T: ::core::ops::Drop> ATracedTypeMustNotImplementDrop_UseACleanupOrMarkItStatic for __T {}
+            #[automatically_derived]
+            impl #parameters ATracedTypeMustNotImplementDrop_UseACleanupOrMarkItStatic for #name #arguments #bounds {}
+        };
+    }
+}
+
+/// `Name<'static>` stands for `Name<'gc>` of every heap.
+fn family(input: &DeriveInput, lifetime: &HeapLifetime) -> TokenStream {
+    let name = &input.ident;
+    let mut parameters = Vec::new();
+    let (mut at_static, mut at_heap) = (Vec::new(), Vec::new());
+    let mut bounds = where_clause(input);
+    for param in &input.generics.params {
+        match param {
+            GenericParam::Lifetime(_) => {
+                at_static.push(quote!('static));
+                at_heap.push(quote!('__at));
+            }
+            GenericParam::Type(param) => {
+                let ident = &param.ident;
+                let of = &param.bounds;
+                parameters.push(quote!(#ident: #of));
+                bounds.predicates.push(syn::parse_quote!(#ident: 'static));
+                bounds
+                    .predicates
+                    .push(syn::parse_quote!(#ident: for<'__any> ::mallocgc::typed::Trace<'__any>));
+                at_static.push(quote!(#ident));
+                at_heap.push(quote!(#ident));
+            }
+            GenericParam::Const(param) => {
+                let (ident, of) = (&param.ident, &param.ty);
+                parameters.push(quote!(const #ident: #of));
+                at_static.push(quote!(#ident));
+                at_heap.push(quote!(#ident));
+            }
+        }
+    }
+    // Bounds that name the heap's lifetime cannot be carried over.
+    let names_lifetime = lifetime.is_parameter && input.generics.where_clause.is_some();
+    if names_lifetime {
+        return TokenStream::new();
+    }
+    quote! {
+        #[automatically_derived]
+        impl<#(#parameters),*> ::mallocgc::typed::Family for #name<#(#at_static),*> #bounds {
+            type At<'__at> = #name<#(#at_heap),*>;
+        }
+    }
+}
+
+/// A type that holds nothing of a heap.
+fn all_static(input: &DeriveInput) -> Result<TokenStream> {
+    if let Some(lifetime) = input.generics.lifetimes().next() {
+        return Err(Error::new(lifetime.span(), "a `#[gc(static)]` type borrows nothing"));
+    }
+    let name = &input.ident;
+    let lifetime = Lifetime::new("'__gc", Span::call_site());
+    let parameters =
+        impl_parameters(input, &HeapLifetime { name: lifetime.clone(), is_parameter: false });
+    let (own_parameters, arguments, _) = input.generics.split_for_impl();
+    let mut bounds = where_clause(input);
+    bounds.predicates.push(syn::parse_quote!(Self: 'static));
+    Ok(quote! {
+        #[automatically_derived]
+        // SAFETY: a 'static type holds no reference into a heap.
+        unsafe impl #parameters ::mallocgc::typed::Trace<#lifetime> for #name #arguments #bounds {
+            const SHAPE: ::mallocgc::typed::Shape = ::mallocgc::typed::Shape::FREE;
+
+            #[inline]
+            fn trace(&self, _: &mut ::mallocgc::typed::Tracer<'_>) {}
+        }
+        #[automatically_derived]
+        impl #own_parameters ::mallocgc::typed::Family for #name #arguments #bounds {
+            type At<'__at> = Self;
+        }
+    })
+}

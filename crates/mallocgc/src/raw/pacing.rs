@@ -1,0 +1,329 @@
+//! When a cycle beside the mutators begins, and what mutators do for it.
+//!
+//! The arithmetic is the pacer's (`collect::pacer`); here are the counts it
+//! wants and the copies of its answers that mutators read. A mutator owes
+//! marking for the spans it takes while marking runs. The collector thread's
+//! marking is credit, which pays first; who finds none marks itself, if the
+//! marker is free, for [`ASSIST_MOST_BYTES`] at most, and else waits for credit,
+//! [`CREDIT_WAIT_NANOS`] at most.
+//!
+//! The thread keeps to its quarter of the processors' time, as long as there
+//! are mutators for the rest, none of them is in debt, and nobody waits for the
+//! cycle's end.
+//!
+//! Protection: the controller is behind its lock; copies and counts are atomic,
+//! and any recent value of them will do.
+
+use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
+use crate::collect::cycle::CycleReport;
+use crate::collect::pacer::PacerSettings;
+use crate::collect::pacer::assist::AssistRatio;
+use crate::collect::pacer::controller::{Controller, CycleEnd, CycleStart, Progress};
+use crate::collect::pacer::goal::{MemoryUse, ScanWork, Settings};
+use crate::collect::pacer::workers::{Reason, Workers};
+use crate::observe::Histogram;
+use crate::os;
+use crate::raw::heap::{Inner, SafeSection};
+use crate::raw::mutator::Mutator;
+use crate::world::callback;
+use std::time::Duration;
+
+/// Bytes that one assist scans at most: some 200 microseconds where every object
+/// is a cache miss.
+const ASSIST_MOST_BYTES: u64 = 128 << 10;
+
+/// How long a mutator in debt waits for credit, while somebody else marks.
+const CREDIT_WAIT_NANOS: u64 = 300_000;
+
+/// Between two looks for it.
+const CREDIT_LOOK: Duration = Duration::from_micros(20);
+
+/// How long the collector thread rests when it has had its share.
+const REST: Duration = Duration::from_micros(500);
+
+/// Percent of the goal from which on mutators help at every boundary: their
+/// assists should have kept the heap far below.
+const LATE_PERCENT: u64 = 120;
+
+/// What pacing keeps of a heap.
+#[derive(Debug)]
+pub(crate) struct Pacing {
+    controller: Lock<Controller>,
+    /// The assist ratio: work for bytes.
+    work_left: AtomicU64,
+    bytes_left: AtomicU64,
+    /// Bytes scanned in this cycle that no mutator has taken as paid.
+    credit: AtomicU64,
+    /// Bytes scanned in this cycle, and in the last.
+    scanned: AtomicU64,
+    last_scanned: AtomicU64,
+    /// When the open cycle began.
+    begun_nanos: AtomicU64,
+    /// Processor time of assists in this cycle.
+    assist_nanos: AtomicU64,
+    /// When a mutator was last in debt.
+    debt_nanos: AtomicU64,
+    /// Share of the processors that marking had in the last cycle, in millionths.
+    utilization_ppm: AtomicU64,
+    /// How long assists took, each.
+    pub(crate) assists: Histogram,
+}
+
+impl Pacing {
+    pub(crate) fn new(pacer: PacerSettings) -> Pacing {
+        let settings = Settings { pacer, memory_limit_bytes: u64::MAX };
+        Pacing {
+            controller: Lock::new(Rank::Observe, Controller::new(settings)),
+            work_left: AtomicU64::new(0),
+            bytes_left: AtomicU64::new(0),
+            credit: AtomicU64::new(0),
+            scanned: AtomicU64::new(0),
+            last_scanned: AtomicU64::new(0),
+            begun_nanos: AtomicU64::new(0),
+            assist_nanos: AtomicU64::new(0),
+            debt_nanos: AtomicU64::new(0),
+            utilization_ppm: AtomicU64::new(0),
+            assists: Histogram::new(),
+        }
+    }
+
+    /// Counts what was scanned beside the mutators. `paid` is by whoever did it
+    /// on his own account.
+    pub(crate) fn count_scanned(&self, bytes: u64, paid: Paid) {
+        self.scanned.fetch_add(bytes, Relaxed);
+        if paid == Paid::No {
+            self.credit.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// Takes up to `bytes` of credit; what is still owed.
+    fn take_credit(&self, bytes: u64) -> u64 {
+        let mut credit = self.credit.load(Relaxed);
+        loop {
+            let taken = credit.min(bytes);
+            if taken == 0 {
+                return bytes;
+            }
+            // Relaxed: a number.
+            match self.credit.compare_exchange_weak(credit, credit - taken, Relaxed, Relaxed) {
+                Ok(_) => return bytes - taken,
+                Err(now) => credit = now,
+            }
+        }
+    }
+}
+
+/// Whether scan work pays a debt already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Paid {
+    Yes,
+    No,
+}
+
+impl Inner {
+    fn cycle_start(&self, begun_nanos: u64, live_bytes: u64) -> CycleStart {
+        CycleStart {
+            now_nanos: begun_nanos,
+            processors: os::processors() as u32,
+            reason: Reason::Demand,
+            live_bytes,
+            external_bytes: self.space.limits.external_bytes() as u64,
+            most_work: ScanWork { heap_bytes: live_bytes, ..ScanWork::default() },
+        }
+    }
+
+    /// A cycle has begun beside the mutators.
+    pub(crate) fn begin_pacing(&self) {
+        let pacing = &self.pacing;
+        let now = os::now_nanos();
+        let live_bytes = self.space.live_bytes.load(Relaxed);
+        for count in [&pacing.credit, &pacing.scanned, &pacing.assist_nanos] {
+            count.store(0, Relaxed);
+        }
+        pacing.begun_nanos.store(now, Relaxed);
+        let goal_bytes = {
+            let settings = Settings { pacer: *self.pacer.lock(), memory_limit_bytes: u64::MAX };
+            let mut controller = pacing.controller.lock();
+            controller.set_settings(settings);
+            controller.begin_cycle(&self.cycle_start(now, live_bytes));
+            controller.pace(&self.external_memory()).goal_bytes
+        };
+        let late = u128::from(goal_bytes.max(self.heap_bytes())) * u128::from(LATE_PERCENT) / 100;
+        let late = u64::try_from(late).unwrap_or(u64::MAX);
+        self.space.trigger_bytes.store(late, Relaxed);
+        self.revise_pacing();
+    }
+
+    /// What assists cost from now on.
+    pub(crate) fn revise_pacing(&self) {
+        let pacing = &self.pacing;
+        let work = ScanWork { heap_bytes: pacing.scanned.load(Relaxed), ..ScanWork::default() };
+        let live_bytes = self.space.live_bytes.load(Relaxed);
+        let progress = Progress { live_bytes, work, memory: self.external_memory() };
+        let ratio = pacing.controller.lock().revise(&progress);
+        pacing.work_left.store(ratio.work_bytes(), Relaxed);
+        pacing.bytes_left.store(ratio.runway_bytes(), Relaxed);
+    }
+
+    /// A cycle has ended: the controller learns from it.
+    pub(crate) fn finish_pacing(&self, report: &CycleReport) {
+        if self.config.concurrent_from_bytes == usize::MAX {
+            return;
+        }
+        let pacing = &self.pacing;
+        let external = self.space.limits.external_bytes() as u64;
+        let beside = report.flip_pause_nanos != 0;
+        let scanned = match beside {
+            true => pacing.scanned.load(Relaxed),
+            // Not counted: as much as the last time.
+            false => pacing.last_scanned.load(Relaxed),
+        };
+        pacing.last_scanned.store(scanned, Relaxed);
+        {
+            let mut controller = pacing.controller.lock();
+            if !beside {
+                controller.begin_cycle(&self.cycle_start(report.end_nanos, report.heap_end_bytes));
+            }
+            controller.finish_cycle(&CycleEnd {
+                now_nanos: report.end_nanos,
+                live_bytes: report.heap_end_bytes,
+                external_bytes: external,
+                marked_bytes: report.live_bytes,
+                marked_external_bytes: external,
+                work: ScanWork { heap_bytes: scanned, ..ScanWork::default() },
+                assist_nanos: pacing.assist_nanos.load(Relaxed),
+                idle_nanos: 0,
+            });
+            controller.finish_sweep();
+        }
+        if beside {
+            let time = (report.end_nanos - report.begin_nanos).max(1) * os::processors() as u64;
+            let used = report.mark_cpu_nanos.min(time) as f64 / time as f64;
+            pacing.utilization_ppm.store((used * 1e6) as u64, Relaxed);
+        }
+    }
+
+    /// A trigger, led by the runway of marking beside the mutators. Small heaps are
+    /// marked in a stop: nothing is allocated meanwhile.
+    pub(crate) fn led(&self, trigger_bytes: u64) -> u64 {
+        let from = self.config.concurrent_from_bytes as u64;
+        if from > trigger_bytes || trigger_bytes == u64::MAX {
+            return trigger_bytes;
+        }
+        let settings = Settings { pacer: *self.pacer.lock(), memory_limit_bytes: u64::MAX };
+        let mut controller = self.pacing.controller.lock();
+        controller.set_settings(settings);
+        let led = controller.pace(&self.external_memory()).trigger_bytes;
+        if led >= from { trigger_bytes.min(led) } else { trigger_bytes }
+    }
+
+    fn external_memory(&self) -> MemoryUse {
+        let external_bytes = self.space.limits.external_bytes() as u64;
+        MemoryUse { external_bytes, ..MemoryUse::default() }
+    }
+
+    /// Whether the collector thread has had its share of the time.
+    pub(crate) fn should_rest(&self, worked_nanos: u64) -> bool {
+        // Relaxed throughout: hints.
+        if self.collector_thread.waiting.load(Relaxed) != 0 || self.pacing.is_in_debt() {
+            return false;
+        }
+        let processors = os::processors();
+        if self.world.attached() < processors {
+            // One is idle.
+            return false;
+        }
+        let workers = Workers::new(processors as u32, Reason::Demand);
+        let elapsed = os::now_nanos().saturating_sub(self.pacing.begun_nanos.load(Relaxed));
+        workers.dedicated == 0 && workers.fractional_worker_is_done(worked_nanos / 2, elapsed)
+    }
+
+    /// Leaves the processor to the mutators for a while.
+    pub(crate) fn rest(&self) {
+        std::thread::sleep(REST);
+    }
+}
+
+impl Pacing {
+    /// Processor time of assists in this cycle, or in the last.
+    pub(crate) fn assist_nanos(&self) -> u64 {
+        self.assist_nanos.load(Relaxed)
+    }
+
+    /// Share of the processors that marking had in the last cycle, 0 to 1.
+    pub(crate) fn utilization(&self) -> f64 {
+        self.utilization_ppm.load(Relaxed) as f64 / 1e6
+    }
+
+    /// Whether a mutator was in debt a moment ago.
+    fn is_in_debt(&self) -> bool {
+        const MOMENT_NANOS: u64 = 1_000_000;
+        let debt = self.debt_nanos.load(Relaxed);
+        debt != 0 && os::now_nanos().saturating_sub(debt) < MOMENT_NANOS
+    }
+}
+
+impl Mutator {
+    /// A cycle is announced: if one runs already it is late, and this mutator
+    /// helps for a moment, or leaves the processor to who marks. Whether one
+    /// runs. At a boundary.
+    #[cold]
+    pub(crate) fn help_if_late(&self) -> bool {
+        let inner = self.inner();
+        if !inner.space.is_marking() || inner.cycle.try_lock().is_some() {
+            return false;
+        }
+        if !inner.is_due() {
+            inner.world.withdraw_cycle();
+            return true;
+        }
+        let begin = os::now_nanos();
+        inner.pacing.debt_nanos.store(begin, Relaxed);
+        let done = inner.concurrent.try_mark(&inner.collector, inner.parts(), ASSIST_MOST_BYTES);
+        match done {
+            Some(done) if done.scanned_bytes != 0 => {
+                inner.pacing.count_scanned(done.scanned_bytes, Paid::Yes);
+            }
+            _ => {
+                let _safe = SafeSection::begin(inner, self.record());
+                std::thread::sleep(REST);
+            }
+        }
+        inner.pacing.assists.record(os::now_nanos() - begin);
+        true
+    }
+
+    /// Pays for the spans this mutator took while marking runs: with credit, or by
+    /// marking. Not a boundary.
+    #[cold]
+    pub(crate) fn assist(&self) {
+        let inner = self.inner();
+        let pacing = &inner.pacing;
+        let granted = self.record().cache.take_granted();
+        if granted == 0 || callback::is_inside() {
+            return;
+        }
+        let ratio =
+            AssistRatio::new(pacing.work_left.load(Relaxed), pacing.bytes_left.load(Relaxed));
+        let owed = pacing.take_credit(ratio.work_for(granted));
+        if owed == 0 {
+            return;
+        }
+        let begin = os::now_nanos();
+        pacing.debt_nanos.store(begin, Relaxed);
+        let budget = ratio.assist_work(granted).min(ASSIST_MOST_BYTES);
+        if let Some(done) = inner.concurrent.try_mark(&inner.collector, inner.parts(), budget) {
+            pacing.count_scanned(done.scanned_bytes.min(owed), Paid::Yes);
+            pacing.count_scanned(done.scanned_bytes.saturating_sub(owed), Paid::No);
+            pacing.assist_nanos.fetch_add(os::now_nanos() - begin, Relaxed);
+        } else {
+            // Somebody marks: what that brings is waited for, a little.
+            let mut owed = owed;
+            while owed != 0 && os::now_nanos() - begin < CREDIT_WAIT_NANOS {
+                std::thread::sleep(CREDIT_LOOK);
+                owed = pacing.take_credit(owed);
+            }
+        }
+        pacing.assists.record(os::now_nanos() - begin);
+    }
+}

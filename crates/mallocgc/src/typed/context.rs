@@ -1,0 +1,84 @@
+//! What a function inside [`run`](crate::typed::Mutator::run) has of the heap.
+
+use crate::raw;
+use crate::typed::core::Core;
+use crate::typed::kind::{Kind, Local};
+use ::core::marker::PhantomData;
+use ::core::ops::Deref;
+
+/// Makes a lifetime invariant: neither longer nor shorter will do.
+pub(super) type Brand<'gc> = PhantomData<::core::cell::Cell<&'gc ()>>;
+
+/// The right to change objects of one heap, as cells ask for it. Every [`Cx`] is one.
+///
+/// gc-arena's type of this name allocates, too; here [`Cx`] does, which knows whether the heap is shared.
+pub struct Mutation<'gc> {
+    core: *const Core,
+    brand: Brand<'gc>,
+}
+
+impl<'gc> Mutation<'gc> {
+    #[inline(always)]
+    pub(super) fn core(&self) -> &Core {
+        // SAFETY: `Cx::with` made this for as long as it borrows the core.
+        unsafe { &*self.core }
+    }
+
+    /// Whether the heap wants the thread at a boundary: it is time for a cycle, another thread waits, or memory was
+    /// short. A load or two; for the loops of interpreters.
+    #[inline]
+    pub fn wants_boundary(&self) -> bool {
+        self.core().wants_boundary()
+    }
+
+    /// The barrier before the reference in a slot is overwritten.
+    #[inline(always)]
+    pub(super) fn before_write(&self, slot: *mut *mut u8) {
+        // SAFETY: cells pass their own word, in an object of this heap or elsewhere.
+        unsafe { self.core().raw.pre_write(slot) };
+    }
+
+    /// The heap itself, for settings and statistics.
+    pub fn heap(&self) -> &raw::Heap {
+        self.core().raw.heap()
+    }
+}
+
+impl ::core::fmt::Debug for Mutation<'_> {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        write!(f, "Mutation of {:?}", self.heap())
+    }
+}
+
+/// The heap, to the functions inside [`run`](crate::typed::Mutator::run). `K` says what it takes: anything,
+/// or what threads may share.
+///
+/// A context cannot be sent, kept, or used for another heap's objects: its lifetime is unlike any other.
+pub struct Cx<'gc, K = Local> {
+    mutation: Mutation<'gc>,
+    kind: PhantomData<K>,
+}
+
+impl<'gc, K> Deref for Cx<'gc, K> {
+    type Target = Mutation<'gc>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Mutation<'gc> {
+        &self.mutation
+    }
+}
+
+impl<K> ::core::fmt::Debug for Cx<'_, K> {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        write!(f, "Cx of {:?}", self.heap())
+    }
+}
+
+impl<'gc, K: Kind> Cx<'gc, K> {
+    /// Calls `f` with a context of a core whose mutator is active.
+    #[inline]
+    pub(super) fn with<R>(core: &Core, f: impl for<'any> FnOnce(&Cx<'any, K>) -> R) -> R {
+        let mutation = Mutation { core, brand: PhantomData };
+        f(&Cx { mutation, kind: PhantomData })
+    }
+}

@@ -1,0 +1,98 @@
+//! A type for all lifetimes at once.
+
+#![forbid(unsafe_code)]
+
+use crate::typed::cell::{Lock, OnceLock, RefLock, Reference, Slot};
+use crate::typed::gc::Gc;
+use crate::typed::shared_lock::SharedLock;
+use crate::typed::trace::{Static, Trace};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Names a type for any heap by its form for `'static`: `Root<Node<'static>>` holds a `Node<'gc>` in each context.
+///
+/// Derived with [`Trace`](derive@crate::typed::Trace); after gc-arena's `Rootable`, without its macro.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::typed::{Family, Gc, Trace};
+/// #[derive(Trace)]
+/// struct Node<'gc>(Gc<'gc, u64>);
+/// fn same<'gc>(node: Node<'gc>) -> <Node<'static> as Family>::At<'gc> {
+///     node
+/// }
+/// ```
+pub trait Family: 'static {
+    /// The type in a heap of this lifetime.
+    type At<'gc>: Trace<'gc>;
+}
+
+macro_rules! plain {
+    ($($of:ty),*) => {$(
+        impl Family for $of {
+            type At<'gc> = $of;
+        }
+    )*};
+}
+
+plain!((), bool, char, String, u8, u16, u32, u64, u128, usize);
+plain!(i8, i16, i32, i64, i128, isize, f32, f64, std::time::Duration);
+
+impl<T: 'static> Family for Static<T> {
+    type At<'gc> = Static<T>;
+}
+
+impl<F: Family> Family for Gc<'static, F> {
+    type At<'gc> = Gc<'gc, F::At<'gc>>;
+}
+
+impl<F: Family, const N: usize> Family for [F; N] {
+    type At<'gc> = [F::At<'gc>; N];
+}
+
+macro_rules! wrapper {
+    ($($of:ident)*) => {$(
+        impl<F: Family> Family for $of<F> {
+            type At<'gc> = $of<F::At<'gc>>;
+        }
+    )*};
+}
+
+wrapper!(Option Vec VecDeque Box RefLock SharedLock OnceLock);
+
+impl<F: Family> Family for Lock<F>
+where
+    for<'gc> F::At<'gc>: Copy,
+{
+    type At<'gc> = Lock<F::At<'gc>>;
+}
+
+impl<F: Family> Family for Slot<F>
+where
+    for<'gc> F::At<'gc>: Reference,
+{
+    type At<'gc> = Slot<F::At<'gc>>;
+}
+
+impl<K: Family, V: Family> Family for BTreeMap<K, V> {
+    type At<'gc> = BTreeMap<K::At<'gc>, V::At<'gc>>;
+}
+
+impl<K: Family, V: Family, S: 'static> Family for HashMap<K, V, S> {
+    type At<'gc> = HashMap<K::At<'gc>, V::At<'gc>, S>;
+}
+
+macro_rules! tuple {
+    ($($name:ident)*) => {
+        impl<$($name: Family),*> Family for ($($name,)*) {
+            type At<'gc> = ($($name::At<'gc>,)*);
+        }
+    };
+}
+
+tuple!(A);
+tuple!(A B);
+tuple!(A B C);
+tuple!(A B C D);
+tuple!(A B C D E);
+tuple!(A B C D E F);

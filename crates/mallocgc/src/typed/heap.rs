@@ -1,0 +1,191 @@
+//! Heaps, and the threads that use them.
+
+use crate::raw::{self, Config, GcError, HeapError};
+use crate::typed::context::Cx;
+use crate::typed::core::Core;
+use crate::typed::kind::{Kind, Local, Shared};
+use ::core::fmt;
+use ::core::marker::PhantomData;
+use ::core::ops::{ControlFlow, Deref};
+
+/// A thread's way into a heap.
+///
+/// It belongs to its thread, which is at a boundary whenever it is not inside [`run`](Mutator::run).
+pub struct Mutator<K: Kind = Shared> {
+    core: Core,
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind> fmt::Debug for Mutator<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mutator of {:?}", self.core.raw.heap())
+    }
+}
+
+impl<K: Kind> Mutator<K> {
+    fn new(raw: raw::Mutator) -> Mutator<K> {
+        Mutator { core: Core::new(raw), kind: PhantomData }
+    }
+
+    /// Calls `f` with the heap. References to objects live inside it only; its result cannot hold one.
+    ///
+    /// Its end is a boundary, unless it is called inside another `run` on this heap: the heap is collected if it is time. While it
+    /// runs nothing is, so who works for long returns now and then, as [`run_steps`](Mutator::run_steps) does.
+    /// A panic ends it like a return.
+    ///
+    /// Costs about a nanosecond.
+    #[inline]
+    pub fn run<R>(&self, f: impl for<'gc> FnOnce(&Cx<'gc, K>) -> R) -> R {
+        self.core.enter(|| Cx::with(&self.core, f))
+    }
+
+    /// Calls `step` until it breaks, with a boundary after each call. For interpreters: a step goes on until
+    /// [`wants_boundary`](crate::typed::Mutation::wants_boundary) or for some thousand instructions,
+    /// and leaves its state in a [`Root`](crate::typed::Root).
+    pub fn run_steps<B>(&self, mut step: impl for<'gc> FnMut(&Cx<'gc, K>) -> ControlFlow<B>) -> B {
+        loop {
+            if let ControlFlow::Break(result) = self.run(&mut step) {
+                return result;
+            }
+        }
+    }
+
+    /// Collects now, and drops what is dead.
+    ///
+    /// # Panics
+    ///
+    /// Inside `run`.
+    #[track_caller]
+    pub fn collect(&self) {
+        match self.try_collect() {
+            Ok(()) | Err(GcError::StopTimedOut(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Collects now, and drops what is dead.
+    ///
+    /// # Errors
+    ///
+    /// [`GcError::Reentrant`] inside `run`; [`GcError::StopTimedOut`] when another thread stayed inside for longer than the
+    /// heap waits.
+    pub fn try_collect(&self) -> Result<(), GcError> {
+        self.core.collect()
+    }
+
+    /// The heap, for settings and statistics.
+    pub fn raw(&self) -> &raw::Heap {
+        self.core.raw.heap()
+    }
+}
+
+/// A heap that belongs to one thread, and takes objects of any type.
+///
+/// What is dropped in it is dropped by that thread: the values of dead objects at boundaries, all others with the
+/// heap. A [`Root`](crate::typed::Root) or [`Weak`](crate::typed::Weak) that is left keeps the memory, but no
+/// object can be reached by it any more.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::typed::{Gc, Heap};
+/// use std::rc::Rc;
+///
+/// let heap = Heap::new(Default::default())?;
+/// let rc = Rc::new(());
+/// heap.run(|cx| drop(Gc::new(cx, rc.clone())));
+/// assert_eq!(Rc::strong_count(&rc), 2);
+/// heap.collect();
+/// assert_eq!(Rc::strong_count(&rc), 1);
+/// # Ok::<(), mallocgc::raw::HeapError>(())
+/// ```
+#[derive(Debug)]
+pub struct Heap {
+    mutator: Mutator<Local>,
+}
+
+impl Heap {
+    /// Makes a heap.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory.
+    pub fn new(config: Config) -> Result<Heap, HeapError> {
+        let raw = raw::Heap::new(config)?;
+        Ok(Heap { mutator: Mutator::new(raw.attach()?) })
+    }
+}
+
+impl Deref for Heap {
+    type Target = Mutator<Local>;
+
+    fn deref(&self) -> &Mutator<Local> {
+        &self.mutator
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // Handles elsewhere may keep the memory, but the values are this thread's. Active, so that
+        // nobody who has the memory traces one while it is dropped.
+        let raw = &self.mutator.core.raw;
+        raw.become_active();
+        raw.inner().discard_specials();
+        raw.become_safe();
+    }
+}
+
+/// A heap for many threads, which takes objects that are `Send` and `Sync`. Clones are handles to the same heap.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::typed::{Gc, Root, SharedHeap, Slot, Trace};
+///
+/// #[derive(Trace)]
+/// struct Node<'gc> {
+///     next: Slot<Option<Gc<'gc, Node<'gc>>>>,
+/// }
+///
+/// let heap = SharedHeap::new(Default::default())?;
+/// let (sender, roots) = std::sync::mpsc::channel::<Root<Node<'static>>>();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let mutator = heap.attach().unwrap();
+///         mutator.run(|cx| sender.send(cx.root(Gc::new(cx, Node { next: Slot::default() }))))
+///     });
+///     let mutator = heap.attach().unwrap();
+///     let root = roots.recv().unwrap();
+///     mutator.run(|cx| assert!(root.get(cx).next.get().is_none()));
+/// });
+/// # Ok::<(), mallocgc::raw::HeapError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SharedHeap {
+    raw: raw::Heap,
+}
+
+impl SharedHeap {
+    /// Makes a heap.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory.
+    pub fn new(config: Config) -> Result<SharedHeap, HeapError> {
+        Ok(SharedHeap { raw: raw::Heap::new(config)? })
+    }
+
+    /// The calling thread's way into the heap.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for it.
+    pub fn attach(&self) -> Result<Mutator<Shared>, HeapError> {
+        Ok(Mutator::new(self.raw.attach()?))
+    }
+
+    /// The heap, for settings and statistics.
+    pub fn raw(&self) -> &raw::Heap {
+        &self.raw
+    }
+}

@@ -1,0 +1,82 @@
+//! The safe interface: a heap without `unsafe`.
+//!
+//! References live inside [`run`](Mutator::run). What it calls gets a context with a lifetime of its own, `'gc`,
+//! and every [`Gc<'gc, T>`](Gc) has that lifetime, so that none can be kept when the function returns. Between two
+//! calls the thread holds no reference at all: that is a boundary, where the heap may be collected, and no
+//! stack is ever looked at. What must outlive a call is named by a [`Root`], which is an ordinary value.
+//!
+//! What an object refers to is derived ([`Trace`](derive@crate::typed::Trace)): where all references of a type are words
+//! at fixed places its objects are described by a bit mask and no code runs to mark them.
+//!
+//! | to store a reference in an object | |
+//! |---|---|
+//! | a field without a cell | set when the object is made, for ever |
+//! | [`Slot`] | one reference; may be shared by threads |
+//! | [`Lock`] | a `Copy` value |
+//! | [`RefLock`] | anything, borrowed as in `RefCell` |
+//! | [`OnceLock`] | set once, later |
+//! | [`SharedLock`] | anything, locked as in `RwLock`, for threads |
+//!
+//! A [`Heap`] belongs to its thread and takes objects of any type. A [`SharedHeap`] has a [`Mutator`] for each of its
+//! threads and takes what is `Send` and `Sync`.
+//!
+//! # Examples
+//!
+//! ```
+//! use mallocgc::typed::{Gc, Heap, RefLock, Root, Trace};
+//!
+//! #[derive(Trace)]
+//! struct Node<'gc> {
+//!     name: String,
+//!     edges: RefLock<Vec<Gc<'gc, Node<'gc>>>>,
+//! }
+//!
+//! let heap = Heap::new(Default::default())?;
+//! let root: Root<Node<'static>> = heap.run(|cx| {
+//!     let a = Gc::new(cx, Node { name: "a".into(), edges: RefLock::default() });
+//!     let b = Gc::new(cx, Node { name: "b".into(), edges: RefLock::new(vec![a]) });
+//!     a.edges.borrow_mut(cx).push(b); // a cycle
+//!     cx.root(a)
+//! });
+//! heap.collect();
+//! heap.run(|cx| assert_eq!(root.get(cx).edges.borrow()[0].name, "b"));
+//! drop(root);
+//! heap.collect(); // finds both dead, and drops their values
+//! heap.collect(); // frees them
+//! assert_eq!(heap.raw().stats().heap_objects, 0);
+//! # Ok::<(), mallocgc::raw::HeapError>(())
+//! ```
+//!
+//! # Soundness
+//!
+//! `docs/design/soundness.md` has the argument and its conditions.
+
+mod shape;
+mod trace;
+mod implementations;
+mod plan;
+mod core;
+mod kind;
+mod context;
+mod gc;
+mod cell;
+mod shared_lock;
+mod family;
+mod root;
+mod weak;
+mod heap;
+
+pub use self::cell::{Lock, OnceLock, Ref, RefLock, RefMut, Reference, Slot};
+pub use self::context::{Cx, Mutation};
+pub use self::core::AllocError;
+pub use self::family::Family;
+pub use self::gc::Gc;
+pub use self::heap::{Heap, Mutator, SharedHeap};
+pub use self::kind::{Accepts, Kind, Local, Shared};
+pub use self::root::Root;
+pub use self::shape::Shape;
+pub use self::shared_lock::{SharedLock, SharedRef, SharedRefMut};
+pub use self::trace::{Static, Trace};
+pub use self::weak::Weak;
+pub use crate::layout::Tracer;
+pub use mallocgc_derive::Trace;

@@ -1,0 +1,116 @@
+//! Handles by which objects are kept and found again.
+
+use crate::raw;
+use crate::typed::context::Cx;
+use crate::typed::family::Family;
+use crate::typed::gc::Gc;
+use crate::typed::kind::Kind;
+use ::core::fmt;
+use ::core::marker::PhantomData;
+
+/// Keeps an object alive: an ordinary value, which can be stored, cloned, sent and dropped anywhere at any time.
+///
+/// `F` is the object's type with `'static` for the heap's lifetime.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::typed::{Gc, Heap, Root, Slot, Trace};
+///
+/// #[derive(Trace)]
+/// struct Node<'gc> {
+///     next: Slot<Option<Gc<'gc, Node<'gc>>>>,
+/// }
+///
+/// let heap = Heap::new(Default::default())?;
+/// let root: Root<Node<'static>> =
+///     heap.run(|cx| cx.root(Gc::new(cx, Node { next: Slot::default() })));
+/// heap.collect();
+/// heap.run(|cx| assert!(root.get(cx).next.get().is_none()));
+/// # Ok::<(), mallocgc::raw::HeapError>(())
+/// ```
+///
+/// A handle of one family is none of another, though the one be a subtype of the other:
+///
+/// ```compile_fail
+/// use mallocgc::typed::{Static, Root};
+/// type Any = Static<for<'a> fn(&'a str)>;
+/// type Only = Static<fn(&'static str)>;
+/// fn weaken(handle: Root<Any>) -> Root<Only> {
+///     handle
+/// }
+/// ```
+pub struct Root<F: Family> {
+    raw: raw::Root,
+    /// Invariant: a supertype of `F` may be the family of other objects.
+    family: PhantomData<fn(F) -> F>,
+}
+
+impl<F: Family> Root<F> {
+    /// Keeps an object alive.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for the handle.
+    pub fn new<'gc, K: Kind>(cx: &Cx<'gc, K>, object: Gc<'gc, F::At<'gc>>) -> Root<F> {
+        let raw = cx.heap().root(object.as_non_null().cast());
+        let raw = raw.unwrap_or_else(|error| panic!("no memory for a root: {error}"));
+        Root { raw, family: PhantomData }
+    }
+
+    /// The object.
+    ///
+    /// # Panics
+    ///
+    /// When it is in another heap than the context's; [`try_get`](Root::try_get) does not.
+    #[inline]
+    #[track_caller]
+    pub fn get<'gc, K: Kind>(&self, cx: &Cx<'gc, K>) -> Gc<'gc, F::At<'gc>> {
+        self.try_get(cx).expect("the root is of another heap")
+    }
+
+    /// The object, if it is in the context's heap.
+    #[inline]
+    pub fn try_get<'gc, K: Kind>(&self, cx: &Cx<'gc, K>) -> Option<Gc<'gc, F::At<'gc>>> {
+        if !self.raw.heap().is_same(cx.heap()) {
+            return None;
+        }
+        // The handle has kept it alive, and it was made of such a reference.
+        Some(Gc::from_pointer(self.raw.get().cast()))
+    }
+
+    /// Lets the handle keep another object alive instead.
+    ///
+    /// # Panics
+    ///
+    /// When it is of another heap than the context's.
+    pub fn set<'gc, K: Kind>(&self, cx: &Cx<'gc, K>, object: Gc<'gc, F::At<'gc>>) {
+        assert!(self.raw.heap().is_same(cx.heap()), "the root is of another heap");
+        self.raw.set(object.as_non_null().cast());
+    }
+}
+
+impl<F: Family> Clone for Root<F> {
+    fn clone(&self) -> Root<F> {
+        let raw = self.raw.try_clone();
+        let raw = raw.unwrap_or_else(|error| panic!("no memory for a root: {error}"));
+        Root { raw, family: PhantomData }
+    }
+}
+
+impl<F: Family> fmt::Debug for Root<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Root({:?})", self.raw.get())
+    }
+}
+
+impl<'gc, K: Kind> Cx<'gc, K> {
+    /// Keeps an object alive beyond this `run`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for the handle.
+    pub fn root<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Root<F> {
+        Root::new(self, object)
+    }
+}
