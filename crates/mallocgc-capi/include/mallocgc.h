@@ -380,6 +380,17 @@ typedef struct {
    */
   uint64_t heap_limit_bytes;
   /**
+   * Bytes of memory, free pages and tables included, that the heap tries not to exceed: it
+   * collects more often before. Default UINT64_MAX: none.
+   */
+  uint64_t memory_limit_bytes;
+  /**
+   * A heap with at least so many bytes of objects is marked beside its mutators, which then must use
+   * the write barrier. Heaps with objects of a layout with a trace function, or of a conservative
+   * one, are marked in a stop nevertheless. Default UINT64_MAX: none.
+   */
+  uint64_t concurrent_from_bytes;
+  /**
    * Bytes of address range; 0, the default, lets the heap choose.
    */
   uint64_t reserve_bytes;
@@ -755,6 +766,15 @@ mallocgc_error mallocgc_set_min_heap_bytes(const mallocgc_heap *heap, uint64_t b
 mallocgc_error mallocgc_set_heap_limit_bytes(const mallocgc_heap *heap, uint64_t bytes);
 
 /**
+ * Sets the bytes of memory, free pages and tables included, that the heap tries not to exceed, UINT64_MAX for
+ * none. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_memory_limit_bytes(const mallocgc_heap *heap,
+                                               uint64_t bytes);
+
+/**
  * Sweeps what is unswept and gives every free page back to the system; returns the
  * bytes given back, 0 for a null heap. Collect first to free what is dead. Any thread.
  */
@@ -855,7 +875,8 @@ void mallocgc_write(const mallocgc_mutator *mutator, void **slot, void *value);
 
 /**
  * Must be called before the program itself writes a reference word: the first half
- * of mallocgc_write, for who stores in another way. Between the call and the store there is no boundary.
+ * of mallocgc_write, for who stores in another way. The store is atomic, with release order, and there is no
+ * boundary in between.
  */
 void mallocgc_pre_write(const mallocgc_mutator *mutator,
                         void **slot);
@@ -864,6 +885,17 @@ void mallocgc_pre_write(const mallocgc_mutator *mutator,
  * As mallocgc_pre_write, for `count` words side by side.
  */
 void mallocgc_pre_write_range(const mallocgc_mutator *mutator, void **slots, size_t count);
+
+/**
+ * As mallocgc_pre_write, for the references in the bytes `from` to `to` of an object, wherever its layout has
+ * them: before memset, memcpy and the like. `object` is its first byte.
+ *
+ * @return mallocgc_error: NOT_ALLOCATED, NOT_AT_BEGINNING, BAD_ARGUMENT for `from` behind `to`, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_pre_write_object(const mallocgc_mutator *mutator,
+                                         void *object,
+                                         size_t from,
+                                         size_t to);
 
 /**
  * Copies `count` references from one place to another, which may overlap, with the

@@ -23,6 +23,13 @@ pub struct mallocgc_config {
     pub min_heap_bytes: u64,
     /// Bytes in spans that allocation never exceeds. Default UINT64_MAX: none.
     pub heap_limit_bytes: u64,
+    /// Bytes of memory, free pages and tables included, that the heap tries not to exceed: it
+    /// collects more often before. Default UINT64_MAX: none.
+    pub memory_limit_bytes: u64,
+    /// A heap with at least so many bytes of objects is marked beside its mutators, which then must use
+    /// the write barrier. Heaps with objects of a layout with a trace function, or of a conservative
+    /// one, are marked in a stop nevertheless. Default UINT64_MAX: none.
+    pub concurrent_from_bytes: u64,
     /// Bytes of address range; 0, the default, lets the heap choose.
     pub reserve_bytes: u64,
     /// How long a cycle waits for a thread that reaches no boundary, in
@@ -63,7 +70,9 @@ pub unsafe extern "C" fn mallocgc_config_init(config: *mut mallocgc_config) -> m
         let value = mallocgc_config {
             gc_percent: default.gc_percent.map_or(-1, i64::from),
             min_heap_bytes: default.min_heap_bytes as u64,
-            heap_limit_bytes: u64::MAX,
+            heap_limit_bytes: default.heap_limit_bytes as u64,
+            memory_limit_bytes: default.memory_limit_bytes as u64,
+            concurrent_from_bytes: default.concurrent_from_bytes as u64,
             reserve_bytes: default.reserve_bytes as u64,
             stop_limit_nanos: default.stop_limit.as_nanos() as u64,
             profile_rate: default.profile_rate,
@@ -105,6 +114,8 @@ impl mallocgc_config {
             gc_percent: gc_percent(self.gc_percent)?,
             min_heap_bytes: self.min_heap_bytes as usize,
             heap_limit_bytes: self.heap_limit_bytes as usize,
+            memory_limit_bytes: self.memory_limit_bytes as usize,
+            concurrent_from_bytes: self.concurrent_from_bytes as usize,
             reserve_bytes: self.reserve_bytes as usize,
             huge_pages: switch(self.huge_pages)?,
             workers: self.workers as usize,

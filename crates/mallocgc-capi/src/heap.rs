@@ -163,6 +163,22 @@ pub unsafe extern "C" fn mallocgc_set_heap_limit_bytes(
     })
 }
 
+/// Sets the bytes of memory, free pages and tables included, that the heap tries not to exceed, UINT64_MAX for
+/// none. Any thread.
+///
+/// @return mallocgc_error: BAD_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_set_memory_limit_bytes(
+    heap: *const mallocgc_heap,
+    bytes: u64,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        unsafe { checked(heap) }?.heap.set_memory_limit_bytes(bytes as usize);
+        Ok(())
+    })
+}
+
 /// Sweeps what is unswept and gives every free page back to the system; returns the
 /// bytes given back, 0 for a null heap. Collect first to free what is dead. Any thread.
 #[unsafe(no_mangle)]

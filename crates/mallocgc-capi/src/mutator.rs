@@ -3,8 +3,10 @@
 use crate::error::{guard, guard_or, mallocgc_error, mallocgc_error as Code, note};
 use crate::handle::{Data, checked, mallocgc_heap, mallocgc_mutator, not_null, store};
 use crate::heap::{force, mallocgc_hook_fn};
+use mallocgc::base::Address;
 use mallocgc::raw::Mutator;
 use std::ffi::c_void;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Makes the calling thread a mutator of the heap and writes the handle to `*mutator`. It is
@@ -148,9 +150,8 @@ pub unsafe extern "C" fn mallocgc_write(
     slot: *mut *mut c_void,
     value: *mut c_void,
 ) {
-    // SAFETY: the caller's promise; nothing unwinds from here.
-    let active = unsafe { mutator.as_ref().and_then(|handle| handle.active.get().as_ref()) };
-    match active {
+    // SAFETY: the caller's promise.
+    match unsafe { active(mutator) } {
         // SAFETY: the caller's promise.
         Some(active) if !slot.is_null() => unsafe { active.write(slot.cast(), value.cast()) },
         _ => {
@@ -159,15 +160,33 @@ pub unsafe extern "C" fn mallocgc_write(
     }
 }
 
+/// The mutator of a handle that can be used now, for functions without a code.
+///
+/// # Safety
+///
+/// It is null or a handle.
+#[inline(always)]
+unsafe fn active<'m>(mutator: *const mallocgc_mutator) -> Option<&'m Mutator> {
+    // SAFETY: the caller's promise; a mutator in use is null there.
+    unsafe { mutator.as_ref().and_then(|handle| handle.active.get().as_ref()) }
+}
+
 /// Must be called before the program itself writes a reference word: the first half
-/// of mallocgc_write, for who stores in another way. Between the call and the store there is no boundary.
+/// of mallocgc_write, for who stores in another way. The store is atomic, with release order, and there is no
+/// boundary in between.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_pre_write(
     mutator: *const mallocgc_mutator,
     slot: *mut *mut c_void,
 ) {
-    // SAFETY: passed on.
-    unsafe { mallocgc_pre_write_range(mutator, slot, 1) }
+    // SAFETY: the caller's promise.
+    match unsafe { active(mutator) } {
+        // SAFETY: the caller's promise.
+        Some(active) if !slot.is_null() => unsafe { active.pre_write(slot.cast()) },
+        _ => {
+            note(Code::BadArgument);
+        }
+    }
 }
 
 /// As mallocgc_pre_write, for `count` words side by side.
@@ -177,11 +196,45 @@ pub unsafe extern "C" fn mallocgc_pre_write_range(
     slots: *mut *mut c_void,
     count: usize,
 ) {
-    if mutator.is_null() || (slots.is_null() && count != 0) {
-        note(Code::BadArgument);
+    // SAFETY: the caller's promise.
+    match unsafe { active(mutator) } {
+        Some(active) if !slots.is_null() || count == 0 => {
+            // SAFETY: the caller's promise.
+            unsafe { active.pre_write_range(slots.cast(), count) }
+        }
+        _ => {
+            note(Code::BadArgument);
+        }
     }
-    // Marking stops the world, so that no old value needs to be told. This is the
-    // place when it no longer does.
+}
+
+/// As mallocgc_pre_write, for the references in the bytes `from` to `to` of an object, wherever its layout has
+/// them: before memset, memcpy and the like. `object` is its first byte.
+///
+/// @return mallocgc_error: NOT_ALLOCATED, NOT_AT_BEGINNING, BAD_ARGUMENT for `from` behind `to`, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_pre_write_object(
+    mutator: *const mallocgc_mutator,
+    object: *mut c_void,
+    from: usize,
+    to: usize,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let mutator = unsafe { checked(mutator) }?.get()?;
+        let object = NonNull::new(object.cast::<u8>()).ok_or(Code::BadArgument)?;
+        if from > to {
+            return Err(Code::BadArgument);
+        }
+        let address = Address::from_ptr(object.as_ptr());
+        let found = mutator.heap().find_object(address).ok_or(Code::NotAllocated)?;
+        if found.base != address {
+            return Err(Code::NotAtBeginning);
+        }
+        // SAFETY: the caller's promise, and an object begins there.
+        unsafe { mutator.pre_write_object(object, from..to) };
+        Ok(())
+    })
 }
 
 /// Copies `count` references from one place to another, which may overlap, with the
@@ -193,14 +246,15 @@ pub unsafe extern "C" fn mallocgc_write_range(
     from: *const *mut c_void,
     count: usize,
 ) {
-    if mutator.is_null() || ((to.is_null() || from.is_null()) && count != 0) {
-        note(Code::BadArgument);
-        return;
-    }
-    // SAFETY: passed on.
-    unsafe {
-        mallocgc_pre_write_range(mutator, to, count);
-        std::ptr::copy(from, to, count);
+    // SAFETY: the caller's promise.
+    match unsafe { active(mutator) } {
+        Some(active) if count == 0 || (!to.is_null() && !from.is_null()) => {
+            // SAFETY: the caller's promise.
+            unsafe { active.write_range(to.cast(), from.cast(), count) }
+        }
+        _ => {
+            note(Code::BadArgument);
+        }
     }
 }
 

@@ -110,7 +110,8 @@ fn layout_assertions() -> String {
             })*
         };
     }
-    structure!(mallocgc_config: gc_percent min_heap_bytes heap_limit_bytes reserve_bytes
+    structure!(mallocgc_config: gc_percent min_heap_bytes heap_limit_bytes memory_limit_bytes
+        concurrent_from_bytes reserve_bytes
         stop_limit_nanos profile_rate clobber workers collect_every trace_level background
         huge_pages verify log log_data);
     structure!(mallocgc_stats: heap_alloc_bytes heap_objects total_alloc_bytes total_freed_bytes

@@ -184,6 +184,13 @@ static void barrier(void) {
     CHECK(one[0] == two && mallocgc_last_error() == MALLOCGC_ERROR_BAD_ARGUMENT);
     mallocgc_write(mutator, NULL, NULL);
     mallocgc_write_range(mutator, one, NULL, 1);
+    mallocgc_pre_write_range(mutator, NULL, 1);
+    OK(mallocgc_pre_write_object(mutator, one, 8, 32));
+    memset(one + 1, 0, 24);
+    FAILS(NOT_AT_BEGINNING, mallocgc_pre_write_object(mutator, one + 1, 0, 8));
+    FAILS(NOT_ALLOCATED, mallocgc_pre_write_object(mutator, &mask, 0, 8));
+    FAILS(BAD_ARGUMENT, mallocgc_pre_write_object(mutator, one, 8, 0));
+    FAILS(BAD_ARGUMENT, mallocgc_pre_write_object(NULL, one, 0, 8));
     mallocgc_pre_write(NULL, &one[0]);
 }
 
@@ -578,10 +585,71 @@ static void observation(void) {
     CHECK(percent == 50);
     FAILS(BAD_ARGUMENT, mallocgc_set_gc_percent(heap, -2, NULL));
     FAILS(BAD_ARGUMENT, mallocgc_set_gc_percent(NULL, 100, NULL));
+    OK(mallocgc_set_memory_limit_bytes(heap, UINT64_MAX));
+    FAILS(BAD_ARGUMENT, mallocgc_set_memory_limit_bytes(NULL, 1));
     OK(mallocgc_set_min_heap_bytes(heap, 1 << 20));
     FAILS(BAD_ARGUMENT, mallocgc_set_min_heap_bytes(NULL, 1));
     CHECK(mallocgc_release_memory(heap) > 0);
     NOTES(BAD_ARGUMENT, mallocgc_release_memory(NULL));
+}
+
+/* --- marking beside the program --------------------------------------------------- */
+
+/* Lists are cut and joined while the heap is marked: every form of the barrier must tell what it
+ * overwrites. The heap verifies itself after each phase. */
+static void beside(mallocgc_config config) {
+    enum { SLOTS = 64, ROUNDS = 400000 };
+    mallocgc_heap *own;
+    mallocgc_mutator *its;
+    const mallocgc_layout *slots, *node;
+    mallocgc_stats stats;
+    uint64_t all = 1, first = 1;
+    unsigned long seed = 1;
+    config.background = 1;
+    config.gc_percent = 100;
+    config.min_heap_bytes = 1 << 20;
+    config.concurrent_from_bytes = 0;
+    OK(mallocgc_heap_new(&config, &own));
+    OK(mallocgc_attach(own, &its));
+    OK(mallocgc_layout_array(own, 0, NULL, 1, &all, &slots));
+    OK(mallocgc_layout_mask(own, 2, &first, &node));
+    void **table = mallocgc_new_array(its, slots, SLOTS);
+    OK(mallocgc_push(its, table, NULL));
+    for (int round = 0; round < ROUNDS; round++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        size_t at = seed >> 40 & (SLOTS - 1), other = seed >> 50 & (SLOTS - 1);
+        void **made = mallocgc_new(its, node);
+        CHECK(made);
+        made[1] = (void *)0x5a5a;
+        if (seed >> 60) mallocgc_write(its, &made[0], table[at]);
+        switch (seed >> 36 & 7) {
+        case 0:
+            mallocgc_pre_write(its, &table[at]);
+            __atomic_store_n(&table[at], (void *)made, __ATOMIC_RELEASE);
+            break;
+        case 1:
+            OK(mallocgc_pre_write_object(its, table, at * 8, (at + 1) * 8));
+            __atomic_store_n(&table[at], (void *)made, __ATOMIC_RELEASE);
+            break;
+        case 2:
+            mallocgc_write_range(its, &table[at], &table[other],
+                                 SLOTS - (at > other ? at : other));
+            break;
+        default:
+            mallocgc_write(its, &table[at], made);
+        }
+        OK(mallocgc_poll(its));
+    }
+    for (size_t at = 0; at < SLOTS; at++) {
+        int length = 0;
+        for (void **node = table[at]; node && length < 1000; node = node[0], length++)
+            CHECK(node[1] == (void *)0x5a5a);
+    }
+    OK(mallocgc_read_stats(own, &stats, sizeof stats));
+    CHECK(stats.cycles > 2);
+    OK(mallocgc_verify(its));
+    OK(mallocgc_detach(its));
+    mallocgc_heap_free(own);
 }
 
 static char logged[4096];
@@ -627,6 +695,7 @@ int main(void) {
     weak_references();
     threads();
     observation();
+    beside(config);
     OK(mallocgc_detach(mutator));
     OK(mallocgc_detach(NULL));
     mallocgc_heap_free(heap);
