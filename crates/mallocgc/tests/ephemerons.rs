@@ -8,7 +8,7 @@ use mallocgc::base::Address;
 use mallocgc::base::random::Random;
 use mallocgc::os::fault;
 use mallocgc::raw::{
-    AllocFlags, Config, Ephemeron, EphemeronError, Heap, Layout, Mutator, TypeLayout,
+    AllocFlags, Config, Ephemeron, EphemeronError, Force, Heap, Layout, Mutator, Step, TypeLayout,
 };
 use std::ptr::NonNull;
 use support::memory::Object;
@@ -444,4 +444,158 @@ fn random_graphs_agree_with_the_definition() {
         }
         assert_eq!(m.verify(), Ok(None), "seed {seed}");
     }
+}
+
+/// Settings under which the test marks step by step, beside itself.
+fn stepped() -> Heap {
+    let config = Config { concurrent_from_bytes: 0, background: false, ..support::manual() };
+    support::heap_with(config)
+}
+
+fn finish(m: &Mutator) {
+    while m.step(Force::NowAndSweep, 1 << 20).expect("a step") != Step::Finished {}
+}
+
+/// What an ephemeron gives away while marking runs was perhaps not reachable when it
+/// began, and lives all the same.
+#[test]
+fn what_is_read_while_marking_runs_lives() {
+    let heap = stepped();
+    let m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let pair = || (nodes.make(&m, 1), nodes.make(&m, 2));
+    let [(k, v), (read_key, read_value), (cleared_key, cleared), (lost_key, lost)] =
+        [(); 4].map(|()| pair());
+    let holders = [(k, v), (read_key, read_value), (cleared_key, cleared), (lost_key, lost)]
+        .map(|(k, v)| ephemeron(&m, k, v));
+    holders.iter().for_each(|holder| drop(m.push_root(holder.as_ptr())));
+    // Room for the values that are roots later: what was pushed since is no root of this cycle.
+    assert_eq!(m.step(Force::Now, 1), Ok(Step::Marking));
+    m.push_root(key(&m, holders[0]).expect("a key"));
+    m.push_root(value(&m, holders[1]).expect("a value"));
+    m.push_root(value(&m, holders[2]).expect("a value"));
+    unsafe { holders[2].clear(&m) };
+    finish(&m);
+    assert_eq!((key(&m, holders[0]), value(&m, holders[0])), (Some(k), Some(v)));
+    assert!(is_allocated(&heap, v), "its key was read");
+    assert_eq!(value(&m, holders[1]), None, "its key was not");
+    assert!(is_allocated(&heap, read_value) && !is_allocated(&heap, read_key));
+    assert!(is_allocated(&heap, cleared) && !is_allocated(&heap, cleared_key));
+    assert!(!is_allocated(&heap, lost) && !is_allocated(&heap, lost_key));
+    assert_eq!(m.verify(), Ok(None));
+}
+
+/// Keys and values that are made while marking runs, and a chain that is worked off at its end.
+#[test]
+fn newborns_may_be_keys_and_values() {
+    let heap = stepped();
+    let m = heap.attach().expect("a mutator");
+    let nodes = Nodes::new(&heap);
+    let len = support::scaled(20_000);
+    let table = Table::new(&heap, &m, 2 * len);
+    let first = nodes.make(&m, 0);
+    m.push_root(first);
+    let mut last = first;
+    for index in 0..len {
+        let next = nodes.make(&m, 1);
+        table.set(&m, index, ephemeron(&m, last, next).as_ptr());
+        last = next;
+    }
+    let old = ephemeron(&m, first, first);
+    m.push_root(old.as_ptr());
+    assert_eq!(m.step(Force::Now, 1), Ok(Step::Marking));
+    let newborn = nodes.make(&m, 2);
+    unsafe { old.set_value(&m, newborn.as_ptr()) }.expect("it lives");
+    for index in len..2 * len {
+        let next = nodes.make(&m, 3);
+        table.set(&m, index, ephemeron(&m, last, next).as_ptr());
+        last = next;
+        if index % 1000 == 0 {
+            m.step(Force::Now, 4096).expect("a step");
+        }
+    }
+    finish(&m);
+    assert!(is_allocated(&heap, last) && value(&m, old) == Some(newborn));
+    assert_eq!(m.verify(), Ok(None));
+    m.truncate_roots(1);
+    finish(&m);
+    finish(&m);
+    assert_eq!(heap.special_counts().ephemerons_cleared, 2 * len as u64);
+    assert_eq!(heap.stats().heap_objects, 2 * len as u64 + 1, "the table and its ephemerons");
+}
+
+/// Mutators read, exchange and clear what a marker looks at on a thread of its own. Every object
+/// carries a word that only a living one has.
+#[test]
+fn mutators_use_ephemerons_beside_the_marker() {
+    const ALIVE: u64 = 0xa11e;
+    let len = 2000;
+    let config = Config {
+        concurrent_from_bytes: 0,
+        min_heap_bytes: 1 << 20,
+        mark_delay_seed: 7,
+        verify: true,
+        clobber: support::CLOBBER,
+        gc_percent: Some(50),
+        ..support::config()
+    };
+    let heap = support::heap_with(config);
+    std::thread::scope(|scope| {
+        for seed in 0..3 {
+            let heap = &heap;
+            scope.spawn(move || {
+                let mut random = Random::new(seed);
+                let m = heap.attach().expect("a mutator");
+                let nodes = Nodes::new(heap);
+                let (keys, table) = (Table::new(heap, &m, len), Table::new(heap, &m, len));
+                let at = |table: &Table, index| support::memory::reference(table.array, index);
+                for _ in 0..support::scaled(60_000) {
+                    let index = random.below(len as u64) as usize;
+                    let base = m.root_count();
+                    let held = at(&table, index).map(|e| unsafe { Ephemeron::from_ptr(e) });
+                    match (random.below(8), held) {
+                        (0..3, _) | (_, None) => {
+                            let (k, v) = (nodes.make(&m, ALIVE), nodes.make(&m, ALIVE));
+                            table.set(&m, index, ephemeron(&m, k, v).as_ptr());
+                            keys.set(&m, index, k);
+                        }
+                        // The key is dead from here on, unless somebody reads it.
+                        (3, _) => keys.clear(&m, index),
+                        (4, Some(e)) => {
+                            if let Some(k) = key(&m, e) {
+                                m.push_root(k);
+                                m.poll();
+                                assert_eq!(support::specials::value(k), ALIVE, "seed {seed}");
+                                let held = value(&m, e).expect("the key lives");
+                                assert_eq!(support::specials::value(held), ALIVE, "seed {seed}");
+                            }
+                        }
+                        (5, Some(e)) => {
+                            if let Some(v) = value(&m, e) {
+                                m.push_root(v);
+                                unsafe { e.clear(&m) };
+                                m.poll();
+                                assert_eq!(support::specials::value(v), ALIVE, "seed {seed}");
+                            }
+                        }
+                        (_, Some(e)) => {
+                            let v = nodes.make(&m, ALIVE);
+                            if unsafe { e.set_value(&m, v.as_ptr()) }.is_ok() {
+                                // A value that leads to another ephemeron and its own key.
+                                refer(&m, v, 0, e.as_ptr());
+                                key(&m, e).inspect(|&k| refer(&m, v, 1, k));
+                            }
+                        }
+                    }
+                    m.truncate_roots(base);
+                    m.poll();
+                }
+            });
+        }
+    });
+    assert_eq!(heap.verify(), Ok(None));
+    heap.gc(Force::NowAndSweep).expect("a collection");
+    heap.gc(Force::NowAndSweep).expect("a collection");
+    assert_eq!(heap.stats().heap_objects, 0, "nobody holds anything");
+    assert!(heap.special_counts().ephemerons_cleared > 0);
 }

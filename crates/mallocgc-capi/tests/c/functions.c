@@ -598,7 +598,8 @@ static void observation(void) {
 /* Lists are cut and joined while the heap is marked: every form of the barrier must tell what it
  * overwrites. The heap verifies itself after each phase. */
 static void beside(mallocgc_config config) {
-    enum { SLOTS = 64, ROUNDS = 400000 };
+    /* So many that marking takes a while. */
+    enum { SLOTS = 1 << 17, ROUNDS = 1000000, COPIED = 8 };
     mallocgc_heap *own;
     mallocgc_mutator *its;
     const mallocgc_layout *slots, *node;
@@ -617,11 +618,11 @@ static void beside(mallocgc_config config) {
     OK(mallocgc_push(its, table, NULL));
     for (int round = 0; round < ROUNDS; round++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
-        size_t at = seed >> 40 & (SLOTS - 1), other = seed >> 50 & (SLOTS - 1);
+        size_t at = (seed >> 40) % (SLOTS - COPIED), other = (seed >> 20) % (SLOTS - COPIED);
         void **made = mallocgc_new(its, node);
         CHECK(made);
         made[1] = (void *)0x5a5a;
-        if (seed >> 60) mallocgc_write(its, &made[0], table[at]);
+        if (seed >> 62) mallocgc_write(its, &made[0], table[at]);
         switch (seed >> 36 & 7) {
         case 0:
             mallocgc_pre_write(its, &table[at]);
@@ -632,8 +633,7 @@ static void beside(mallocgc_config config) {
             __atomic_store_n(&table[at], (void *)made, __ATOMIC_RELEASE);
             break;
         case 2:
-            mallocgc_write_range(its, &table[at], &table[other],
-                                 SLOTS - (at > other ? at : other));
+            mallocgc_write_range(its, &table[at], &table[other], COPIED);
             break;
         default:
             mallocgc_write(its, &table[at], made);

@@ -24,6 +24,7 @@ use crate::base::sync::{AtomicU64, Lock, LockGuard, Ordering::Relaxed, Rank};
 use crate::collect::cycle::{
     Collector, CycleReport, Extensions, Marking, NoUnwinding, Parts, Request,
 };
+use crate::collect::ephemeron;
 use crate::collect::mark::{Marked, Marker};
 use crate::os;
 use crate::world::mutator::MutatorRecord;
@@ -234,6 +235,7 @@ impl Concurrent {
         open.marked = if lost {
             drop(marker);
             work.discard();
+            ephemeron::forget(&work.pending);
             space.forget_marks();
             open.flip_bytes = space.live_bytes.load(Relaxed);
             open.report.restarts += 1;

@@ -110,6 +110,11 @@ fn watch_without_memory<const SHARED: bool>(
     }
 }
 
+/// Marking begins anew: nothing waits.
+pub(crate) fn forget(pending: &Pending) {
+    for_each(pending.take(), |address| words(address).link.store(FREE, Relaxed));
+}
+
 /// Marking is complete: what waits has a dead key. Returns how many there were.
 pub(crate) fn clear(pending: &Pending) -> u64 {
     let mut cleared = 0;

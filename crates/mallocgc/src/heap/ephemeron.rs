@@ -89,7 +89,7 @@ impl EphemeronWords {
 /// What a marker knows of an ephemeron's key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Key {
-    /// Marked, or not of this heap: it lives.
+    /// Marked or newborn, or not of this heap: it lives.
     Alive,
     /// Not marked so far.
     Unmarked(Found),
@@ -105,10 +105,9 @@ impl Space {
             return Key::Alive;
         }
         let Some(found) = self.find_cell(key) else { return Key::Nowhere };
-        let marks = self.mark_bits(self.span(found.span));
-        // Relaxed: a mark orders nothing; one not seen yet is seen at the end of
-        // the phase.
-        match marks[found.index / 64].load(Relaxed) >> (found.index % 64) & 1 {
+        // A mark not seen yet is seen at the end of the phase.
+        let outliving = self.outliving_word(self.span(found.span), found.index / 64);
+        match outliving >> (found.index % 64) & 1 {
             0 => Key::Unmarked(found),
             _ => Key::Alive,
         }

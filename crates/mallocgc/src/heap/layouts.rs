@@ -153,10 +153,7 @@ impl LayoutRecord {
     /// Whether a marker cannot tell the references of an object beside a mutator
     /// that writes it.
     pub(crate) fn is_opaque(&self) -> bool {
-        matches!(
-            self.encoding,
-            Encoding::Trace { .. } | Encoding::Conservative | Encoding::Ephemeron
-        )
+        matches!(self.encoding, Encoding::Trace { .. } | Encoding::Conservative)
     }
 
     /// Whether any word may be a reference.

@@ -89,9 +89,8 @@ impl Ephemeron {
     /// # Safety
     ///
     /// The ephemeron is alive, and of the mutator's heap.
-    pub unsafe fn key(self, _mutator: &Mutator) -> Option<NonNull<u8>> {
-        // The read barrier's place, as in `Weak::get`: so is `value`.
-        NonNull::new(self.words().key().as_ptr())
+    pub unsafe fn key(self, mutator: &Mutator) -> Option<NonNull<u8>> {
+        handed_out(mutator, self.words().key())
     }
 
     /// The value; `None` when it is null or the key is dead.
@@ -99,8 +98,8 @@ impl Ephemeron {
     /// # Safety
     ///
     /// As [`key`](Ephemeron::key).
-    pub unsafe fn value(self, _mutator: &Mutator) -> Option<NonNull<u8>> {
-        NonNull::new(self.words().value().as_ptr())
+    pub unsafe fn value(self, mutator: &Mutator) -> Option<NonNull<u8>> {
+        handed_out(mutator, self.words().value())
     }
 
     /// Exchanges the value; null is none.
@@ -130,6 +129,18 @@ impl Ephemeron {
     pub unsafe fn clear(self, _mutator: &Mutator) {
         self.words().clear();
     }
+}
+
+/// What an ephemeron holds, on its way to a mutator.
+///
+/// Here is the only barrier that ephemerons need. What one holds need not have been reachable when
+/// marking began, so it is noted when somebody gets it. What is stored into one needs no note, as
+/// everywhere; and what is overwritten or cleared needs none, since who still has it got it here.
+fn handed_out(mutator: &Mutator, held: Address) -> Option<NonNull<u8>> {
+    if mutator.is_marking() && held != Address::NULL {
+        mutator.shade(held.as_usize());
+    }
+    NonNull::new(held.as_ptr())
 }
 
 impl Mutator {
