@@ -468,8 +468,10 @@ fn what_is_read_while_marking_runs_lives() {
         [(); 4].map(|()| pair());
     let holders = [(k, v), (read_key, read_value), (cleared_key, cleared), (lost_key, lost)]
         .map(|(k, v)| ephemeron(&m, k, v));
-    holders.iter().for_each(|holder| drop(m.push_root(holder.as_ptr())));
-    // Room for the values that are roots later: what was pushed since is no root of this cycle.
+    for holder in holders {
+        m.push_root(holder.as_ptr());
+    }
+    // What is pushed from here on is no root of this cycle.
     assert_eq!(m.step(Force::Now, 1), Ok(Step::Marking));
     m.push_root(key(&m, holders[0]).expect("a key"));
     m.push_root(value(&m, holders[1]).expect("a value"));
