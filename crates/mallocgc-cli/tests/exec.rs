@@ -247,6 +247,7 @@ fn options_reach_the_library_and_statistics_a_file() {
     let text = stderr(&output);
     assert!(text.contains("2 processes ran"), "{text}");
     assert!(text.contains("in 2 objects: make_node"), "{text}");
+    assert!(text.contains("wrote no profile"), "this library does not: {text}");
 }
 
 #[test]

@@ -67,29 +67,32 @@ pub unsafe fn is_visible(at: usize) -> bool {
     (here..base).contains(&at) || segments.any(|range| (range.start..range.end).contains(&at))
 }
 
-/// What `mallocgc exec` reads: a line for each number, if it asked for a file.
+/// Appends the block that `mallocgc exec` reads (`docs/exec.md`), if it asked for a file. One
+/// write, so that processes do not mix.
 pub unsafe fn at_exit() {
     let path = libc::getenv(c"MALLOCGC_EXEC_STATS".as_ptr());
     if path.is_null() || !is_ready() {
         return;
     }
-    let fd =
-        libc::open(path, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC | libc::O_CLOEXEC, 0o644);
+    let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
+    let fd = libc::open(path, flags, 0o600);
     if fd < 0 {
         return;
     }
-    let stats = heap().stats();
-    let mut usage: libc::rusage = core::mem::zeroed();
-    libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+    let (stats, pauses) = (heap().stats(), heap().pause_histogram());
     let text = say::Text::new(format_args!(
-        "cycles {}\npause_total_nanos {}\nlive_bytes {}\nheap_bytes {}\ntotal_alloc_bytes {}\ngc_cpu_nanos {}\npeak_resident_bytes {}\n",
+        "process {}\ncycles {}\nstops {}\nstopped_total_nanos {}\nstopped_max_nanos {}\n\
+         peak_bytes {}\nlive_bytes {}\nallocated_bytes {}\ngc_cpu_nanos {}\ncpu_nanos {}\n",
+        libc::getpid(),
         stats.num_gc,
+        pauses.count(),
         stats.pause_total_nanos,
+        pauses.max(),
+        stats.heap_sys,
         stats.live_bytes,
-        heap().used_bytes(),
         stats.total_alloc,
         stats.gc_cpu_nanos,
-        usage.ru_maxrss * 1024
+        mallocgc::os::process_cpu_nanos(),
     ));
     say::write(fd, text.as_bytes());
     libc::close(fd);

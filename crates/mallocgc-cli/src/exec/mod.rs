@@ -108,6 +108,9 @@ fn tell(exec: &Exec, process: u32, blocks: &[Statistics], peak_bytes: u64) {
             "mallocgc: no statistics: the program did not load {SONAME}, or ended before it could write them"
         ),
     }
+    if let Some(path) = exec.profile.as_ref().filter(|path| !path.exists()) {
+        eprintln!("mallocgc: the library wrote no profile to {}", path.display());
+    }
     if let Some(path) = &exec.stats {
         let json = serde_json::to_string_pretty(blocks).expect("statistics are plain data");
         if let Err(error) = std::fs::write(path, json + "\n") {
