@@ -15,10 +15,11 @@ impl GcAttributes {
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("gc")) {
             attribute.parse_nested_meta(|meta| {
                 if !meta.path.is_ident("static") {
-                    return Err(meta.error("unknown: there is `#[gc(static)]`"));
+                    return Err(meta
+                        .error("unknown; there is `#[gc(static)]`, for what holds no reference"));
                 }
                 if read.is_static {
-                    return Err(meta.error("given twice"));
+                    return Err(meta.error("`static` is given twice"));
                 }
                 read.is_static = true;
                 Ok(())

@@ -19,6 +19,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     if whole.is_static {
         return all_static(input);
     }
+    refuse_packed(input)?;
     let lifetime = heap_lifetime(input)?;
     let trace = trace(input, &variants, &lifetime)?;
     let no_drop = no_drop(input, &lifetime);
@@ -44,6 +45,28 @@ fn variants(input: &DeriveInput) -> Result<Vec<(TokenStream, &Fields)>> {
             "a union does not say which of its fields is valid; it cannot be traced",
         )),
     }
+}
+
+/// Fields of a packed type may lie anywhere, and tracing borrows them.
+fn refuse_packed(input: &DeriveInput) -> Result<()> {
+    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("repr")) {
+        attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("packed") {
+                return Err(meta.error(
+                    "a packed type is not traced, since its fields are not aligned; \
+                     if it holds no `Gc`, mark the type `#[gc(static)]`",
+                ));
+            }
+            // `align(8)`, `packed(2)`: the number is the compiler's.
+            if meta.input.peek(syn::token::Paren) {
+                let number;
+                syn::parenthesized!(number in meta.input);
+                number.parse::<TokenStream>()?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// The lifetime of the heap: the type's own, or a new one for a type without references.
@@ -102,6 +125,41 @@ fn mentions_parameter(input: &DeriveInput, of: &Type) -> bool {
     search.found
 }
 
+/// Whether a type names a lifetime.
+fn mentions_lifetime(lifetime: &Lifetime, of: &Type) -> bool {
+    struct Search<'a> {
+        lifetime: &'a Lifetime,
+        found: bool,
+    }
+    impl<'ast> Visit<'ast> for Search<'_> {
+        fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+            self.found |= lifetime == self.lifetime;
+        }
+    }
+    let mut search = Search { lifetime, found: false };
+    search.visit_type(of);
+    search.found
+}
+
+/// Answers here what the compiler could say of the implementation only.
+fn check_field(lifetime: &HeapLifetime, of: &Type, is_static: bool) -> Result<()> {
+    if is_static && mentions_lifetime(&lifetime.name, of) {
+        return Err(Error::new_spanned(
+            of,
+            "`#[gc(static)]` is for what holds no reference, but this type has the heap's lifetime",
+        ));
+    }
+    match of {
+        Type::Reference(borrow) if borrow.lifetime.as_ref() == Some(&lifetime.name) => {
+            Err(Error::new_spanned(
+                of,
+                "a borrow does not keep its object alive; objects hold `Gc` in its place",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn trace(
     input: &DeriveInput,
     variants: &[(TokenStream, &Fields)],
@@ -120,15 +178,8 @@ fn trace(
         for (index, field) in fields.iter().enumerate() {
             let of = &field.ty;
             let span = of.span();
-            if GcAttributes::read(&field.attrs)?.is_static {
-                bounds.predicates.push(syn::parse_quote_spanned!(span=> #of: 'static));
-                continue;
-            }
-            if mentions_parameter(input, of) {
-                bounds
-                    .predicates
-                    .push(syn::parse_quote_spanned!(span=> #of: ::mallocgc::typed::Trace<#gc>));
-            }
+            let is_static = GcAttributes::read(&field.attrs)?.is_static;
+            check_field(lifetime, of, is_static)?;
             let member = match &field.ident {
                 Some(ident) => quote!(#ident),
                 None => {
@@ -136,7 +187,18 @@ fn trace(
                     quote!(#index)
                 }
             };
-            let binding = format_ident!("field_{index}");
+            if is_static {
+                bounds.predicates.push(syn::parse_quote_spanned!(span=> #of: 'static));
+                bindings.push(quote!(#member: _));
+                continue;
+            }
+            if mentions_parameter(input, of) {
+                bounds
+                    .predicates
+                    .push(syn::parse_quote_spanned!(span=> #of: ::mallocgc::typed::Trace<#gc>));
+            }
+            // A constant of this name elsewhere is another.
+            let binding = format_ident!("field_{index}", span = Span::mixed_site());
             bindings.push(quote!(#member: #binding));
             calls.push(quote_spanned! {span=>
                 <#of as ::mallocgc::typed::Trace<#gc>>::trace(#binding, tracer);
@@ -149,7 +211,8 @@ fn trace(
                 _ => quote!(#shape.or(#part)),
             };
         }
-        arms.push(quote!(#pattern { #(#bindings,)* .. } => { #(#calls)* }));
+        // No `..`: a field that a macro adds after this one has looked is an error, not a reference that is missed.
+        arms.push(quote!(#pattern { #(#bindings,)* } => { #(#calls)* }));
     }
     let body =
         if arms.is_empty() { quote!(match *self {}) } else { quote!(match self { #(#arms)* }) };
@@ -259,4 +322,38 @@ fn all_static(input: &DeriveInput) -> Result<TokenStream> {
             type At<'__at> = Self;
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(item: &str) -> std::result::Result<String, String> {
+        let input = syn::parse_str(item).unwrap();
+        expand(&input).map(|tokens| tokens.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_field_is_in_the_pattern() {
+        let text = expanded("struct S<'gc> { a: Gc<'gc, u8>, #[gc(static)] b: T, c: u8 }").unwrap();
+        assert!(text.contains("Self { a : field_0 , b : _ , c : field_2 , } =>"), "{text}");
+        let text =
+            expanded("enum E<'gc> { A(Gc<'gc, u8>, #[gc(static)] T), B { c: u8 }, D }").unwrap();
+        for arm in ["A { 0 : field_0 , 1 : _ , } =>", "B { c : field_0 , } =>", "D { } =>"] {
+            assert!(text.contains(arm), "{arm}: {text}");
+        }
+        assert!(!text.contains(" .. "), "{text}");
+    }
+
+    #[test]
+    fn packed_types_are_refused_however_they_are_written() {
+        for repr in ["packed", "packed(2)", "C, packed", "align(8), C, packed(4)"] {
+            let error = expanded(&format!("#[repr({repr})] struct S(u8);")).unwrap_err();
+            assert!(error.starts_with("a packed type"), "{repr}: {error}");
+        }
+        for repr in ["C", "align(8)", "C, align(4096)", "u8", "transparent"] {
+            assert!(expanded(&format!("#[repr({repr})] struct S(u8);")).is_ok(), "{repr}");
+        }
+        assert!(expanded("#[gc(static)] #[repr(packed)] struct S(u8);").is_ok());
+    }
 }

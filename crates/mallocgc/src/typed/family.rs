@@ -22,6 +22,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 ///     node
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not name a type of all heaps",
+    label = "a handle outlives every heap lifetime, so that it needs such a name",
+    note = "derive `Trace` for the type, and write `'static` where it has the heap's lifetime"
+)]
 pub trait Family: 'static {
     /// The type in a heap of this lifetime.
     type At<'gc>: Trace<'gc>;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedL
 macro_rules! free {
     ($([$($parameter:ident)*] $of:ty),* $(,)?) => {$(
         // SAFETY: what is 'static holds no reference.
+        #[diagnostic::do_not_recommend]
         unsafe impl<'gc, $($parameter: 'static + ?Sized),*> Trace<'gc> for $of {
             const SHAPE: Shape = Shape::FREE;
             #[inline]

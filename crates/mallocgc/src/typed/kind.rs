@@ -31,4 +31,5 @@ impl Kind for Shared {}
 pub trait Accepts<T: ?Sized>: Kind {}
 
 impl<T: ?Sized> Accepts<T> for Local {}
+#[diagnostic::do_not_recommend]
 impl<T: ?Sized + Send + Sync> Accepts<T> for Shared {}

@@ -4,7 +4,7 @@ use crate::raw;
 use crate::typed::context::Cx;
 use crate::typed::family::Family;
 use crate::typed::gc::Gc;
-use crate::typed::kind::Kind;
+use crate::typed::kind::{Accepts, Kind};
 use ::core::fmt;
 use ::core::marker::PhantomData;
 
@@ -47,12 +47,16 @@ pub struct Root<F: Family> {
 }
 
 impl<F: Family> Root<F> {
-    /// Keeps an object alive.
+    /// Keeps an object alive. Any thread of the heap can get it, so the heap must accept its type, which may be one
+    /// of a part.
     ///
     /// # Panics
     ///
     /// When there is no memory for the handle.
-    pub fn new<'gc, K: Kind>(cx: &Cx<'gc, K>, object: Gc<'gc, F::At<'gc>>) -> Root<F> {
+    pub fn new<'gc, K: Accepts<F::At<'gc>>>(
+        cx: &Cx<'gc, K>,
+        object: Gc<'gc, F::At<'gc>>,
+    ) -> Root<F> {
         let raw = cx.heap().root(object.as_non_null().cast());
         let raw = raw.unwrap_or_else(|error| panic!("no memory for a root: {error}"));
         Root { raw, family: PhantomData }
@@ -110,7 +114,10 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     /// # Panics
     ///
     /// When there is no memory for the handle.
-    pub fn root<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Root<F> {
+    pub fn root<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Root<F>
+    where
+        K: Accepts<F::At<'gc>>,
+    {
         Root::new(self, object)
     }
 }

@@ -8,6 +8,9 @@ use ::core::ops::{Deref, DerefMut};
 ///
 /// Derive it. The name of gc-arena's trait for the same is `Collect`.
 ///
+/// `Cell`, `RefCell`, `Rc` and the like are traced only if what they hold is `'static`, as they have no barrier and may be
+/// shared with what is no object. Around a `Gc` the compiler answers that `'gc` must outlive `'static`.
+///
 /// # Safety
 ///
 /// 1. `SHAPE` and `trace` name every reference of lifetime `'gc` in the value: if the shape has a mask, those in

@@ -5,7 +5,7 @@ use crate::raw;
 use crate::typed::context::Cx;
 use crate::typed::family::Family;
 use crate::typed::gc::Gc;
-use crate::typed::kind::Kind;
+use crate::typed::kind::{Accepts, Kind};
 use crate::typed::shape::Shape;
 use crate::typed::trace::Trace;
 use ::core::fmt;
@@ -51,7 +51,10 @@ pub struct Weak<F: Family> {
 }
 
 impl<F: Family> Weak<F> {
-    pub(super) fn new<'gc, K: Kind>(cx: &Cx<'gc, K>, object: Gc<'gc, F::At<'gc>>) -> Weak<F> {
+    pub(super) fn new<'gc, K: Accepts<F::At<'gc>>>(
+        cx: &Cx<'gc, K>,
+        object: Gc<'gc, F::At<'gc>>,
+    ) -> Weak<F> {
         let raw = &cx.core().raw;
         let made = raw.weak(object.as_non_null().cast());
         let (weak, _) = made.unwrap_or_else(|error| panic!("no memory for a handle: {error}"));
@@ -122,7 +125,10 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     /// # Panics
     ///
     /// When there is no memory for the handle.
-    pub fn downgrade<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Weak<F> {
+    pub fn downgrade<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Weak<F>
+    where
+        K: Accepts<F::At<'gc>>,
+    {
         Weak::new(self, object)
     }
 }
