@@ -283,7 +283,7 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
             if !matches!(form, Value::Pair(_)) {
                 return match form {
                     Value::Nil => syntax_error("() is no expression", form),
-                    other => Ok(Node::Constant(other)),
+                    other => Ok(Node::Constant(self.strip(other)?)),
                 };
             }
             return match self.head(form, place)? {

@@ -211,6 +211,10 @@ impl Interpreter {
                 };
                 let mut reader = Reader::new(cx, machine, &chars, at, line);
                 reader.fold_case = fold_case;
+                if matches!(place, In::System) {
+                    // Places are the program's.
+                    reader.keep_places = false;
+                }
                 let result = prepare(cx, machine, environment, &mut reader);
                 match result {
                     Ok(found) => {
@@ -265,10 +269,11 @@ impl Interpreter {
                     return ControlFlow::Continue(());
                 }
                 Err(Fault::Alloc(_)) => {
-                    if vm.raise_out_of_memory() {
-                        continue;
+                    // What was set aside is free only after a collection.
+                    match vm.raise_out_of_memory() {
+                        true => Ended::Collect,
+                        false => Ended::Failed(Failure::OutOfMemory),
                     }
-                    Ended::Failed(Failure::OutOfMemory)
                 }
                 Err(Fault::Error(report)) => match vm.condition(&report) {
                     Ok(condition) if vm.can_raise() => {
@@ -280,12 +285,10 @@ impl Interpreter {
                         vm.save();
                         return ControlFlow::Continue(());
                     }
-                    Err(_) => {
-                        if vm.raise_out_of_memory() {
-                            continue;
-                        }
-                        Ended::Failed(Failure::OutOfMemory)
-                    }
+                    Err(_) => match vm.raise_out_of_memory() {
+                        true => Ended::Collect,
+                        false => Ended::Failed(Failure::OutOfMemory),
+                    },
                 },
                 Err(Fault::Uncaught(value)) => Ended::Failed(Failure::Raised(print::report(value))),
                 Err(Fault::Exit(status)) => Ended::Failed(Failure::Exit(status)),
@@ -314,7 +317,7 @@ enum Ended {
     /// With a value, as it is written.
     Value(Option<String>),
     Failed(Failure),
-    /// The program asked for a collection.
+    /// A collection is due, and then it goes on.
     Collect,
 }
 

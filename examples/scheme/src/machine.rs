@@ -186,7 +186,7 @@ pub(crate) struct Vm<'gc, 'a> {
     pub(crate) winders: Value<'gc>,
     pub(crate) closure: Gc<'gc, Closure<'gc>>,
     /// Slots above this one have not been used in this step.
-    high: usize,
+    pub(crate) high: usize,
     pub(crate) calls_left: usize,
 }
 
@@ -557,9 +557,10 @@ impl<'gc, 'a> Vm<'gc, 'a> {
         if size > self.stack.len() {
             let segment = elements(self.cx, std::iter::repeat_n(Value::Undefined, size))?;
             (self.segment, self.stack) = (segment, segment.as_ref());
-            self.put_bottom(self.machine.underflow);
         }
         self.under = under;
+        // The value lay where the bottom says how to return.
+        self.put_bottom(self.machine.underflow);
         for (index, slot) in values[start..end].iter().enumerate() {
             self.put(BOTTOM + index, slot.get());
         }
@@ -571,19 +572,24 @@ impl<'gc, 'a> Vm<'gc, 'a> {
 
     // --- faults ------------------------------------------------------------
 
-    /// Where the program is: line and column of the current call.
+    /// Where the program is: line and column of the innermost call that has one, as those of the prelude do not.
     pub(crate) fn place(&self) -> (u32, u32) {
-        let Some(count) = self.apply else {
-            return self.closure.code.place(self.pc.saturating_sub(1));
+        let mut place = (0, 0);
+        let mut end = match self.apply {
+            Some(count) => self.sp - count - 1,
+            None => {
+                place = self.closure.code.place(self.pc);
+                self.fp - 1
+            }
         };
-        let at = self.sp - count - 2;
-        match self.stack[at].get() {
-            Value::Return(pc, back) => match self.stack[at - back as usize - 1].get() {
-                Value::Closure(closure) => closure.code.place((pc as usize).saturating_sub(1)),
-                _ => (0, 0),
-            },
-            _ => (0, 0),
+        while place.0 == 0 && end > BOTTOM {
+            let Value::Return(pc, back) = self.stack[end - 1].get() else { break };
+            end -= back as usize + 2;
+            if let Value::Closure(closure) = self.stack[end].get() {
+                place = closure.code.place((pc as usize).saturating_sub(1));
+            }
         }
+        place
     }
 
     /// The condition that a report tells of.
@@ -606,6 +612,7 @@ impl<'gc, 'a> Vm<'gc, 'a> {
             self.sp -= count + 1;
         } else {
             let back = (self.sp - self.fp) as u32;
+            // Nobody goes on behind what failed, but the frame is the caller's.
             self.push(Value::Return(self.pc as u32, back));
         }
         self.push(raise);

@@ -23,6 +23,8 @@ pub(crate) struct Reader<'a, 'gc> {
     labels: HashMap<u64, Value<'gc>>,
     /// Line and column of lists, by the address of their first pair.
     pub(crate) places: HashMap<usize, (u32, u32)>,
+    /// Whether `places` is kept.
+    pub(crate) keep_places: bool,
     /// Line at `counted_to`, and where it begins.
     line: (u32, usize),
     counted_to: usize,
@@ -53,6 +55,7 @@ impl<'a, 'gc> Reader<'a, 'gc> {
             fold_case: false,
             labels: HashMap::new(),
             places: HashMap::new(),
+            keep_places: true,
             line: (line, at),
             counted_to: at,
         }
@@ -247,7 +250,7 @@ impl<'a, 'gc> Reader<'a, 'gc> {
             }
         }
         let list = list_with_tail(self.cx, &items, tail)?;
-        if let Some(address) = list.address() {
+        if let (Some(address), true) = (list.address(), self.keep_places) {
             self.places.insert(address, place);
         }
         Ok(list)
@@ -258,7 +261,7 @@ impl<'a, 'gc> Reader<'a, 'gc> {
         let datum = self.datum(depth + 1)?;
         let rest = cons(self.cx, datum, Value::Nil)?;
         let all = cons(self.cx, self.machine.symbol(self.cx, name)?, rest)?;
-        if let Some(address) = all.address() {
+        if let (Some(address), true) = (all.address(), self.keep_places) {
             self.places.insert(address, place);
         }
         Ok(all)

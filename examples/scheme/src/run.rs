@@ -37,8 +37,14 @@ impl<'gc> Vm<'gc, '_> {
                 self.call(count)?;
                 continue;
             }
-            if let Some(value) = self.instructions()? {
-                return Ok(Some(value));
+            match self.instructions() {
+                Ok(Some(value)) => return Ok(Some(value)),
+                Ok(None) => {}
+                Err(fault) => {
+                    // Back to the instruction that failed, which may be done again.
+                    self.pc -= 1;
+                    return Err(fault);
+                }
             }
         }
     }
@@ -146,6 +152,9 @@ impl<'gc> Vm<'gc, '_> {
                     }
                     Op::Frame(to) => self.push(Value::Return(to, (self.sp - self.fp) as u32)),
                     Op::Call(count) => {
+                        if self.enter_at_once(count as usize) {
+                            break;
+                        }
                         self.apply = Some(count as usize);
                         return Ok(None);
                     }
@@ -156,7 +165,11 @@ impl<'gc> Vm<'gc, '_> {
                         for index in 0..=count {
                             self.put(to + index, self.stack[from + index].get());
                         }
-                        (self.sp, self.apply) = (to + count + 1, Some(count));
+                        self.sp = to + count + 1;
+                        if self.enter_at_once(count) {
+                            break;
+                        }
+                        self.apply = Some(count);
                         return Ok(None);
                     }
                     Op::Return => {
@@ -291,6 +304,29 @@ impl<'gc> Vm<'gc, '_> {
                 }
             }
         }
+    }
+
+    /// Begins a call of a closure that takes just so many arguments, if there is room and no boundary is to be
+    /// looked for.
+    #[inline(always)]
+    fn enter_at_once(&mut self, count: usize) -> bool {
+        let base = self.sp - count - 1;
+        let Value::Closure(closure) = self.stack[base].get() else { return false };
+        let code = closure.as_ref().code.as_ref();
+        let end = base + 1 + code.slots as usize;
+        if code.rest
+            || code.required as usize != count
+            || end > self.stack.len()
+            || (self.calls_left - 1).is_multiple_of(CALLS_BETWEEN_LOOKS)
+        {
+            return false;
+        }
+        self.calls_left -= 1;
+        self.high = self.high.max(end);
+        self.fp = base + 1;
+        self.closure = closure;
+        self.pc = 0;
+        true
     }
 
     /// Calls a procedure with values in place of the current frame.
