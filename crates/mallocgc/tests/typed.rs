@@ -185,6 +185,26 @@ fn a_panicking_destructor_harms_no_other() {
 }
 
 #[test]
+fn an_empty_array_leads_to_no_neighbour() {
+    // Where elements are counted, those of an empty array would begin where the next object does.
+    #[derive(Trace)]
+    struct Holder<'gc> {
+        values: Gc<'gc, [Value<'gc>]>,
+    }
+    let heap = Heap::new(Config { verify: true, ..config() }).unwrap();
+    let _root: Root<Vec<Holder<'static>>> = heap.run(|cx| {
+        let empty = || Gc::<[Value<'_>]>::from_iter(cx, []);
+        let kept = (0..1000).map(|_| Holder { values: (empty(), empty()).0 }).collect::<Vec<_>>();
+        assert!(kept.iter().all(|holder| holder.values.is_empty()));
+        cx.root(Gc::new(cx, kept))
+    });
+    heap.collect();
+    heap.collect();
+    // The vector; an empty array takes nothing.
+    assert_eq!(heap.raw().stats().heap_objects, 1);
+}
+
+#[test]
 fn values_of_enumerations_are_traced() {
     let heap = heap();
     type Cell<'gc> = (Value<'gc>, Lock<Value<'gc>>);

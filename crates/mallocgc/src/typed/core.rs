@@ -278,7 +278,8 @@ impl Core {
         let too_large = RawError::TooLarge { bytes: usize::MAX };
         let bytes = size_of::<T>().checked_mul(count).ok_or(too_large)?;
         let bytes = bytes.checked_add(Plan::<T>::ELEMENTS_OFFSET).ok_or(too_large)?;
-        if bytes == 0 {
+        // No count either: behind it, the elements of an empty array would begin where another object does.
+        if bytes == 0 || count == 0 {
             return Ok(self.nothing());
         }
         let key = Plan::<T>::array_key();
@@ -302,6 +303,9 @@ impl Core {
         elements: NonNull<T>,
         count: usize,
     ) -> Result<(), RawError> {
+        if count == 0 {
+            return Ok(());
+        }
         // SAFETY: the elements lie so far from the object's begin.
         let object = unsafe { elements.cast::<u8>().byte_sub(Plan::<T>::ELEMENTS_OFFSET) };
         let counter = Plan::<T>::HAS_COUNT.then_some(object.cast::<usize>());

@@ -1,0 +1,341 @@
+//! The numeric tower: fixnums of 64 bits, integers of any size, ratios, and flonums.
+//!
+//! Operations on two fixnums that do not overflow are done at once; all others on [`Number`]s, which are no heap
+//! objects. [`Number::value`] puts the result into the heap, in its least form.
+
+use crate::value::{Kind, Outcome, Value, fault, wrong};
+use mallocgc::typed::{Cx, Gc, Static};
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_rational::BigRational;
+use num_traits::{Num, One, Signed, ToPrimitive, Zero};
+use std::cmp::Ordering;
+
+/// A number outside of the heap.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Number {
+    Fix(i64),
+    Big(BigInt),
+    Ratio(BigRational),
+    Flo(f64),
+}
+
+use Number::{Big, Fix, Flo, Ratio};
+
+/// The number that a value is.
+pub(crate) fn number(value: Value<'_>) -> Outcome<'_, Number> {
+    Ok(match value {
+        Value::Fixnum(n) => Fix(n),
+        Value::Flonum(n) => Flo(n),
+        Value::Big(n) => Big(n.0.clone()),
+        Value::Ratio(n) => Ratio(n.0.clone()),
+        other => return Err(wrong("a number", other)),
+    })
+}
+
+/// Whether a value is one.
+pub(crate) fn is_number(value: Value<'_>) -> bool {
+    matches!(value, Value::Fixnum(_) | Value::Flonum(_) | Value::Big(_) | Value::Ratio(_))
+}
+
+/// A function of two numbers that knows integers, ratios and flonums.
+macro_rules! arithmetic {
+    ($name:ident, $checked:ident, $op:tt) => {
+        pub(crate) fn $name(self, other: Number) -> Number {
+            match (&self, &other) {
+                (Fix(a), Fix(b)) => match a.$checked(*b) {
+                    Some(n) => Fix(n),
+                    None => Big(BigInt::from(*a) $op BigInt::from(*b)),
+                },
+                (Flo(_), _) | (_, Flo(_)) => Flo(self.float() $op other.float()),
+                (Ratio(_), _) | (_, Ratio(_)) => Ratio(self.ratio() $op other.ratio()),
+                _ => Big(self.integer() $op other.integer()),
+            }
+        }
+    };
+}
+
+impl Number {
+    arithmetic!(add, checked_add, +);
+    arithmetic!(subtract, checked_sub, -);
+    arithmetic!(multiply, checked_mul, *);
+
+    /// The value, in its least form.
+    pub(crate) fn value<'gc>(self, cx: &Cx<'gc>) -> Outcome<'gc> {
+        Ok(match self {
+            Fix(n) => Value::Fixnum(n),
+            Flo(n) => Value::Flonum(n),
+            Big(n) => match n.to_i64() {
+                Some(n) => Value::Fixnum(n),
+                None => Value::Big(Gc::try_new(cx, Static(n))?),
+            },
+            Ratio(n) if n.is_integer() => return Big(n.to_integer()).value(cx),
+            Ratio(n) => Value::Ratio(Gc::try_new(cx, Static(n))?),
+        })
+    }
+
+    /// As a flonum.
+    pub(crate) fn float(&self) -> f64 {
+        match self {
+            Fix(n) => *n as f64,
+            Big(n) => n.to_f64().unwrap_or(f64::NAN),
+            Ratio(n) => ratio_to_float(n),
+            Flo(n) => *n,
+        }
+    }
+
+    /// As an exact integer, which it is.
+    pub(crate) fn integer(&self) -> BigInt {
+        match self {
+            Fix(n) => BigInt::from(*n),
+            Big(n) => n.clone(),
+            Ratio(n) => n.to_integer(),
+            Flo(n) => num_traits::FromPrimitive::from_f64(*n).unwrap_or_default(),
+        }
+    }
+
+    fn ratio(&self) -> BigRational {
+        match self {
+            Ratio(n) => n.clone(),
+            other => BigRational::from_integer(other.integer()),
+        }
+    }
+
+    pub(crate) fn is_exact(&self) -> bool {
+        !matches!(self, Flo(_))
+    }
+
+    pub(crate) fn is_integer(&self) -> bool {
+        match self {
+            Fix(_) | Big(_) => true,
+            Ratio(n) => n.is_integer(),
+            Flo(n) => n.is_finite() && n.fract() == 0.0,
+        }
+    }
+
+    pub(crate) fn is_zero(&self) -> bool {
+        match self {
+            Fix(n) => *n == 0,
+            Flo(n) => *n == 0.0,
+            Big(n) => n.is_zero(),
+            Ratio(n) => n.is_zero(),
+        }
+    }
+
+    pub(crate) fn is_negative(&self) -> bool {
+        match self {
+            Fix(n) => *n < 0,
+            Flo(n) => *n < 0.0,
+            Big(n) => n.is_negative(),
+            Ratio(n) => n.is_negative(),
+        }
+    }
+
+    pub(crate) fn divide<'gc>(self, other: Number) -> Outcome<'gc, Number> {
+        if other.is_exact() && other.is_zero() {
+            return Err(fault(Kind::Primitive, "division by zero", &[]));
+        }
+        Ok(match (&self, &other) {
+            (Flo(_), _) | (_, Flo(_)) => Flo(self.float() / other.float()),
+            _ => Ratio(self.ratio() / other.ratio()),
+        })
+    }
+
+    /// Order of two numbers; `None` if one is no number. Exact where both are.
+    pub(crate) fn compare(&self, other: &Number) -> Option<Ordering> {
+        match (self, other) {
+            (Fix(a), Fix(b)) => Some(a.cmp(b)),
+            (Flo(a), Flo(b)) => a.partial_cmp(b),
+            (Flo(a), b) if !a.is_finite() => a.partial_cmp(&b.float()),
+            (a, Flo(b)) if !b.is_finite() => a.float().partial_cmp(b),
+            _ => Some(self.clone().exact()?.ratio().cmp(&other.clone().exact()?.ratio())),
+        }
+    }
+
+    /// The exact number of the same value; none if it is infinite or no number.
+    pub(crate) fn exact(self) -> Option<Number> {
+        match self {
+            Flo(n) if n.is_finite() => {
+                if n.fract() == 0.0 {
+                    return Some(Big(num_traits::FromPrimitive::from_f64(n)?));
+                }
+                Some(Ratio(BigRational::from_float(n)?))
+            }
+            Flo(_) => None,
+            exact => Some(exact),
+        }
+    }
+}
+
+/// The nearest flonum: both parts are scaled to 64 bits of quotient first.
+fn ratio_to_float(ratio: &BigRational) -> f64 {
+    if let (Some(n), Some(d)) = (ratio.numer().to_i64(), ratio.denom().to_i64()) {
+        if n.unsigned_abs() < 1 << 53 && d.unsigned_abs() < 1 << 53 {
+            return n as f64 / d as f64;
+        }
+    }
+    let shift = 66 - (ratio.numer().bits() as i64 - ratio.denom().bits() as i64);
+    let scaled = |n: &BigInt, by: i64| if by > 0 { n << by as usize } else { n.clone() };
+    let (numerator, denominator) = (scaled(ratio.numer(), shift), scaled(ratio.denom(), -shift));
+    let (mut quotient, remainder) = numerator.div_rem(&denominator);
+    if !remainder.is_zero() {
+        // A last bit that keeps the rounding honest.
+        quotient |= BigInt::one();
+    }
+    let value = quotient.to_f64().unwrap_or(f64::NAN);
+    let half = 2f64.powi((-shift / 2) as i32);
+    value * half * 2f64.powi((-shift - -shift / 2) as i32)
+}
+
+/// How integer division rounds.
+#[derive(Clone, Copy)]
+pub(crate) enum Rounding {
+    Floor,
+    Truncate,
+}
+
+/// Quotient and remainder of two integers, exact or not.
+pub(crate) fn divide_integers<'gc>(
+    a: Value<'gc>,
+    b: Value<'gc>,
+    rounding: Rounding,
+) -> Outcome<'gc, (Number, Number)> {
+    let (left, right) = (number(a)?, number(b)?);
+    for (value, number) in [(a, &left), (b, &right)] {
+        if !number.is_integer() {
+            return Err(wrong("an integer", value));
+        }
+    }
+    if right.is_zero() {
+        return Err(fault(Kind::Primitive, "division by zero", &[a, b]));
+    }
+    if let (Fix(a), Fix(b)) = (&left, &right) {
+        let both = match rounding {
+            Rounding::Truncate => a.checked_div(*b).zip(a.checked_rem(*b)),
+            Rounding::Floor => (*b != -1).then(|| a.div_mod_floor(b)),
+        };
+        if let Some((quotient, remainder)) = both {
+            return Ok((Fix(quotient), Fix(remainder)));
+        }
+    }
+    let exact = left.is_exact() && right.is_exact();
+    let (quotient, remainder) = match rounding {
+        Rounding::Truncate => left.integer().div_rem(&right.integer()),
+        Rounding::Floor => left.integer().div_mod_floor(&right.integer()),
+    };
+    let result = (Big(quotient), Big(remainder));
+    Ok(match exact {
+        true => result,
+        false => (Flo(result.0.float()), Flo(result.1.float())),
+    })
+}
+
+/// `base` to an exact integer power.
+pub(crate) fn power(base: &Number, exponent: &BigInt) -> Option<Number> {
+    let magnitude = exponent.abs().to_u32()?;
+    let raised = match base {
+        Flo(n) => Flo(n.powi(exponent.to_i32()?)),
+        Ratio(n) => Ratio(num_traits::pow(n.clone(), magnitude as usize)),
+        integer => Big(integer.integer().pow(magnitude)),
+    };
+    if exponent.is_negative() && raised.is_exact() {
+        return Fix(1).divide(raised).ok();
+    }
+    Some(raised)
+}
+
+/// What a number looks like.
+pub(crate) fn to_string(number: &Number, radix: u32) -> String {
+    match number {
+        Fix(n) if radix == 10 => n.to_string(),
+        Fix(n) => BigInt::from(*n).to_str_radix(radix),
+        Big(n) => n.to_str_radix(radix),
+        Ratio(n) => format!("{}/{}", n.numer().to_str_radix(radix), n.denom().to_str_radix(radix)),
+        Flo(n) if n.is_nan() => "+nan.0".into(),
+        Flo(n) if n.is_infinite() => if *n > 0.0 { "+inf.0" } else { "-inf.0" }.into(),
+        Flo(n) => format!("{n:?}"),
+    }
+}
+
+/// The number that a text is, with prefixes as `#x`.
+pub(crate) fn parse(text: &str, mut radix: u32) -> Option<Number> {
+    let mut rest = text;
+    let mut exactness = None;
+    while let Some(after) = rest.strip_prefix('#') {
+        let prefix = after.chars().next()?.to_ascii_lowercase();
+        match prefix {
+            'x' => radix = 16,
+            'd' => radix = 10,
+            'o' => radix = 8,
+            'b' => radix = 2,
+            'e' | 'i' => exactness = Some(prefix),
+            _ => return None,
+        }
+        rest = &after[1..];
+    }
+    if exactness == Some('e') && radix == 10 {
+        if let Some(exact) = parse_decimal_exactly(rest) {
+            return Some(exact);
+        }
+    }
+    let number = parse_real(rest, radix)?;
+    match exactness {
+        Some('e') => number.exact(),
+        Some('i') => Some(Flo(number.float())),
+        _ => Some(number),
+    }
+}
+
+fn parse_real(text: &str, radix: u32) -> Option<Number> {
+    match text.to_ascii_lowercase().as_str() {
+        "+inf.0" => return Some(Flo(f64::INFINITY)),
+        "-inf.0" => return Some(Flo(f64::NEG_INFINITY)),
+        "+nan.0" | "-nan.0" => return Some(Flo(f64::NAN)),
+        _ => {}
+    }
+    if let Some(integer) = parse_integer(text, radix) {
+        return Some(integer);
+    }
+    if let Some((above, below)) = text.split_once('/') {
+        if below.starts_with(['+', '-']) {
+            return None;
+        }
+        let (above, below) = (parse_integer(above, radix)?, parse_integer(below, radix)?);
+        return above.divide(below).ok();
+    }
+    let digits = text.trim_start_matches(['+', '-']);
+    let decimal = radix == 10
+        && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && digits.contains(|c: char| c.is_ascii_digit())
+        && text.len() - digits.len() <= 1
+        && text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    decimal.then(|| text.parse().ok().map(Flo)).flatten()
+}
+
+fn parse_integer(text: &str, radix: u32) -> Option<Number> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return None;
+    }
+    if let Ok(n) = i64::from_str_radix(text, radix) {
+        return Some(Fix(n));
+    }
+    BigInt::from_str_radix(text, radix).ok().map(Big)
+}
+
+/// A decimal fraction with an exponent, as a ratio.
+fn parse_decimal_exactly(text: &str) -> Option<Number> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, exponent) = match lower.split_once('e') {
+        Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
+        None => (lower.as_str(), 0),
+    };
+    let (whole, fraction) = digits.split_once('.')?;
+    let integer = parse_integer(&format!("{whole}{fraction}"), 10)?;
+    let scale = exponent - fraction.len() as i32;
+    let power = BigInt::from(10).pow(scale.unsigned_abs());
+    Some(Ratio(match scale < 0 {
+        true => BigRational::new(integer.integer(), power),
+        false => BigRational::from_integer(integer.integer() * power),
+    }))
+}

@@ -1,0 +1,156 @@
+//! Programs in Scheme that check themselves, as they are and with a collection at nearly every boundary.
+
+#![forbid(unsafe_code)]
+
+use mallocgc::raw::Config;
+use scheme::{Failure, Interpreter, Options, with_stack};
+use std::path::Path;
+
+/// How much a run asks of the collector.
+#[derive(Clone, Copy)]
+enum Pace {
+    Usual,
+    /// A collection every few boundaries, and steps of few calls; what is dead is overwritten and the heap checked.
+    Zeal,
+}
+
+fn options(pace: Pace) -> Options {
+    let zeal = matches!(pace, Pace::Zeal) || std::env::var_os("MALLOCGC_ZEAL").is_some();
+    let heap = Config {
+        collect_every: if zeal { 7 } else { 0 },
+        clobber: if zeal { 0xdead_beef_dead_beef } else { 0 },
+        verify: zeal,
+        ..Config::default()
+    };
+    let step_calls = if zeal { 500 } else { Options::default().step_calls };
+    Options { heap, step_calls, keep_output: true }
+}
+
+fn run(options: Options, program: &str) -> (Result<(), Failure>, String) {
+    with_stack(|| {
+        let scheme = Interpreter::new(options).unwrap();
+        let result = scheme.run(program);
+        (result, scheme.output())
+    })
+}
+
+/// Runs a file behind `check.scm`; it must say that it made so many checks, and that none failed.
+fn passes(name: &str, checks: usize, pace: Pace) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scm");
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    let (result, output) = run(options(pace), &(read("check.scm") + &read(name)));
+    assert_eq!(result, Ok(()), "{name}\n{output}");
+    assert_eq!(output, format!("{checks} checks, 0 failures\n"), "{name}");
+}
+
+macro_rules! programs {
+    ($($name:ident $checks:literal),* $(,)?) => {$(
+        mod $name {
+            use super::{Pace, passes};
+
+            #[test]
+            fn passes_its_checks() {
+                passes(concat!(stringify!($name), ".scm"), $checks, Pace::Usual);
+            }
+
+            #[test]
+            fn passes_its_checks_with_many_collections() {
+                passes(concat!(stringify!($name), ".scm"), $checks, Pace::Zeal);
+            }
+        }
+    )*};
+}
+
+programs! {
+    expressions 78,
+    macros 35,
+    numbers 162,
+    data 159,
+    control 46,
+    ports 65,
+    memory 12,
+    classics 15,
+}
+
+fn output_of(options: Options, program: &str) -> String {
+    let (result, output) = run(options, program);
+    assert_eq!(result, Ok(()), "{output}");
+    output
+}
+
+fn limited(bytes: usize) -> Options {
+    let mut options = options(Pace::Usual);
+    options.heap.heap_limit_bytes = bytes;
+    options
+}
+
+#[test]
+fn a_million_calls_deep_and_ten_million_elements_long() {
+    let program = "
+        (define (count n) (if (= n 0) 0 (+ 1 (count (- n 1)))))
+        (write (count 1000000)) (newline)
+        (define l (iota 10000000))
+        (write (length (map (lambda (x) (+ x 1)) l))) (newline)
+        (write (apply + l)) (newline)";
+    let mut options = options(Pace::Usual);
+    // With a collection every few boundaries this takes minutes.
+    options.heap.collect_every = 0;
+    options.heap.verify = false;
+    assert_eq!(output_of(options, program), "1000000\n10000000\n49999995000000\n");
+}
+
+#[test]
+fn the_end_of_memory_is_a_condition_that_a_program_survives() {
+    let program = "
+        (define (try thunk) (guard (e ((out-of-memory? e) 'caught)) (thunk)))
+        (define (fill l) (fill (cons l l)))
+        (define (vectors l) (vectors (cons (make-vector 1000 0) l)))
+        (define (deep n) (+ 1 (deep n)))
+        (do ((i 0 (+ i 1))) ((= i 5))
+          (write (try (lambda () (fill '()))))
+          (write (try (lambda () (vectors '()))))
+          (write (try (lambda () (make-vector 1000000000 0))))
+          (write (try (lambda () (deep 0))))
+          (newline))
+        (write (length (iota 100000)))";
+    let expected = "caughtcaughtcaughtcaught\n".repeat(5) + "100000";
+    assert_eq!(output_of(limited(64 << 20), program), expected);
+}
+
+#[test]
+fn a_program_with_garbage_only_runs_in_little_memory() {
+    let program = "
+        (define (loop n) (if (> n 0) (begin (vector n (list n) (number->string n)) (loop (- n 1)))))
+        (loop 500000)
+        (write 'done)";
+    assert_eq!(output_of(limited(16 << 20), program), "done");
+}
+
+#[test]
+fn what_nobody_handles_ends_the_program_and_says_where() {
+    let failure = |program: &str| match run(options(Pace::Usual), program).0 {
+        Err(Failure::Raised(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(failure("1\n  (car 5)"), "2:3: error: expected a pair, got 5");
+    assert_eq!(failure("(define (f x)\n  (+ 1 (error \"bad\" x)))\n(f 2)"), "2:8: error: bad 2");
+    assert_eq!(failure("(raise 'thing)"), "uncaught: thing");
+    assert_eq!(failure("\n(1 2"), "2:5: read error: unexpected end of input in a list");
+    assert_eq!(failure("(let ((x)) x)"), "1:1: syntax error: malformed binding (x)");
+    let exit = run(options(Pace::Usual), "(exit 3)").0;
+    assert_eq!(exit, Err(Failure::Exit(3)));
+}
+
+#[test]
+fn values_are_told_form_by_form() {
+    with_stack(|| {
+        let scheme = Interpreter::new(options(Pace::Usual)).unwrap();
+        let mut told = Vec::new();
+        let program = "(define x 2) (* x 21) \"s\" (values 1 2)";
+        assert_eq!(scheme.eval(program, &mut |value| told.push(value.to_string())), Ok(()));
+        assert_eq!(told, ["42", "\"s\"", "1 2"]);
+        assert!(scheme.is_complete("(+ 1 2)"));
+        assert!(!scheme.is_complete("(+ 1 (f \"a)"));
+        assert!(scheme.is_complete(")"));
+    });
+}
