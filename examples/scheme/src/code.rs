@@ -1,7 +1,7 @@
 //! Compiled procedures: instructions, constants, and where in the text calls stand.
 //!
 //! A frame is a run of stack slots: the closure at `fp - 1`, its arguments and temporaries from `fp`. Below the
-//! closure lies a [`Value::Return`](crate::value::Value::Return). Distances in it are relative, so that frames can be
+//! closure lies a [`Value::Return`]. Distances in it are relative, so that frames can be
 //! moved to another stack.
 
 use crate::primitive::Primitive;

@@ -119,10 +119,10 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
 
     /// Tells a fault where it is.
     fn locate(&self, mut fault: Fault<'gc>) -> Fault<'gc> {
-        if let Fault::Error(report) = &mut fault {
-            if report.line == 0 {
-                (report.line, report.column) = self.at;
-            }
+        if let Fault::Error(report) = &mut fault
+            && report.line == 0
+        {
+            (report.line, report.column) = self.at;
         }
         fault
     }
@@ -168,7 +168,7 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     | Special::CondExpand
                     | Special::Include),
                 )) => {
-                    form = self.rewrite(special, form, place)?;
+                    form = self.rewrite(special, form)?;
                     continue;
                 }
                 Some(Meaning::Special(Special::Import)) => self.import_form(form, environment),
@@ -226,10 +226,10 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
         place: Place<'gc>,
     ) -> Outcome<'gc, Node<'gc>> {
         let mut node = self.expression(form, place)?;
-        if let Node::Lambda(lambda) = &mut node {
-            if matches!(lambda.name, Value::Unspecified) {
-                lambda.name = Value::Symbol(base_symbol(name)?);
-            }
+        if let Node::Lambda(lambda) = &mut node
+            && matches!(lambda.name, Value::Unspecified)
+        {
+            lambda.name = Value::Symbol(base_symbol(name)?);
         }
         Ok(node)
     }
@@ -292,7 +292,7 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     continue;
                 }
                 Some(Meaning::Special(special @ (Special::CondExpand | Special::Include))) => {
-                    form = self.rewrite(special, form, place)?;
+                    form = self.rewrite(special, form)?;
                     continue;
                 }
                 Some(Meaning::Special(special)) => self.special(special, form, place),
@@ -335,13 +335,12 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
         let arguments: Outcome<'gc, Vec<_>> =
             parts[1..].iter().map(|&part| self.expression(part, place)).collect();
         let arguments = arguments?;
-        if let Node::Global(global, _) = &callee {
-            if let (true, Value::Primitive(primitive)) = (global.constant.get(), global.value.get())
-            {
-                if primitive.takes(arguments.len()) && !primitive.is_control() {
-                    return Ok(Node::Primitive(primitive, arguments, at));
-                }
-            }
+        if let Node::Global(global, _) = &callee
+            && let (true, Value::Primitive(primitive)) = (global.constant.get(), global.value.get())
+            && primitive.takes(arguments.len())
+            && !primitive.is_control()
+        {
+            return Ok(Node::Primitive(primitive, arguments, at));
         }
         Ok(Node::Call(Box::new(callee), arguments, at))
     }
@@ -588,7 +587,7 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     | Special::DefineValues
                     | Special::CondExpand
                     | Special::Include),
-                )) => waiting.push(self.rewrite(special, form, inside)?),
+                )) => waiting.push(self.rewrite(special, form)?),
                 _ => items.push((None, Defined::Form(form), self.at)),
             }
         }
@@ -657,14 +656,14 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
         let tail = loop {
             let Value::Pair(pair) = at else { break self.quasiquote(at, depth, place)? };
             let first = pair.first.get();
-            if self.is_special(first, place, Special::Unquote) {
-                if let [_, form] = at.list()?[..] {
-                    if depth == 1 {
-                        break self.expression(form, place)?;
-                    }
-                    let inner = self.quasiquote(pair.rest.get(), depth - 1, place)?;
-                    break self.cons_quoted(first, inner)?;
+            if self.is_special(first, place, Special::Unquote)
+                && let [_, form] = at.list()?[..]
+            {
+                if depth == 1 {
+                    break self.expression(form, place)?;
                 }
+                let inner = self.quasiquote(pair.rest.get(), depth - 1, place)?;
+                break self.cons_quoted(first, inner)?;
             }
             if self.is_special(first, place, Special::Quasiquote) && at.list().is_ok() {
                 let inner = self.quasiquote(pair.rest.get(), depth + 1, place)?;
@@ -672,15 +671,15 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
             }
             let mut spliced = false;
             let mut node = None;
-            if let Value::Pair(inner) = first {
-                if self.is_special(inner.first.get(), place, Special::UnquoteSplicing) {
-                    if depth == 1 {
-                        let form = inner.rest.get().pair()?.first.get();
-                        (node, spliced) = (Some(self.expression(form, place)?), true);
-                    } else {
-                        let below = self.quasiquote(inner.rest.get(), depth - 1, place)?;
-                        node = Some(self.cons_quoted(inner.first.get(), below)?);
-                    }
+            if let Value::Pair(inner) = first
+                && self.is_special(inner.first.get(), place, Special::UnquoteSplicing)
+            {
+                if depth == 1 {
+                    let form = inner.rest.get().pair()?.first.get();
+                    (node, spliced) = (Some(self.expression(form, place)?), true);
+                } else {
+                    let below = self.quasiquote(inner.rest.get(), depth - 1, place)?;
+                    node = Some(self.cons_quoted(inner.first.get(), below)?);
                 }
             }
             let node = match node {

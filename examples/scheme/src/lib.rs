@@ -2,7 +2,7 @@
 //!
 //! It is an example of the safe interface: there is no `unsafe` here. A program is run in steps, each inside one
 //! [`run`](mallocgc::typed::Mutator::run); between two of them the heap may be collected, and all that is needed to go on is in one
-//! object, the [`machine`]'s, which is the only root. A step ends after some thousand calls, when the heap wants a
+//! object, the `machine`'s, which is the only root. A step ends after some thousand calls, when the heap wants a
 //! boundary, or when there is no memory: then the instruction that failed is done again after the collection.
 //!
 //! | module | |
