@@ -385,12 +385,8 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     }),
     Primitive::plain("floor/", 2, 2, |vm, args| both(vm, args, Rounding::Floor)),
     Primitive::plain("truncate/", 2, 2, |vm, args| both(vm, args, Rounding::Truncate)),
-    Primitive::plain("gcd", 0, ANY, |vm, args| {
-        gcd_or_lcm(vm, args, 0, |a, b| num_integer::Integer::gcd(a, b))
-    }),
-    Primitive::plain("lcm", 0, ANY, |vm, args| {
-        gcd_or_lcm(vm, args, 1, |a, b| num_integer::Integer::lcm(a, b))
-    }),
+    Primitive::plain("gcd", 0, ANY, |vm, args| gcd_or_lcm(vm, args, 0, num_integer::Integer::gcd)),
+    Primitive::plain("lcm", 0, ANY, |vm, args| gcd_or_lcm(vm, args, 1, num_integer::Integer::lcm)),
     Primitive::plain("numerator", 1, 1, |vm, args| match number_of(args[0].get())?.exact() {
         Some(Number::Ratio(n)) if matches!(args[0].get(), Value::Flonum(_)) => {
             Ok(Value::Flonum(n.numer().to_f64().unwrap_or(f64::NAN)))

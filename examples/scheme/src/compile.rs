@@ -119,10 +119,10 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
 
     /// Tells a fault where it is.
     fn locate(&self, mut fault: Fault<'gc>) -> Fault<'gc> {
-        if let Fault::Error(report) = &mut fault {
-            if report.line == 0 {
-                (report.line, report.column) = self.at;
-            }
+        if let Fault::Error(report) = &mut fault
+            && report.line == 0
+        {
+            (report.line, report.column) = self.at;
         }
         fault
     }
@@ -168,7 +168,7 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     | Special::CondExpand
                     | Special::Include),
                 )) => {
-                    form = self.rewrite(special, form, place)?;
+                    form = self.rewrite(special, form)?;
                     continue;
                 }
                 Some(Meaning::Special(Special::Import)) => self.import_form(form, environment),
@@ -226,10 +226,10 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
         place: Place<'gc>,
     ) -> Outcome<'gc, Node<'gc>> {
         let mut node = self.expression(form, place)?;
-        if let Node::Lambda(lambda) = &mut node {
-            if matches!(lambda.name, Value::Unspecified) {
-                lambda.name = Value::Symbol(base_symbol(name)?);
-            }
+        if let Node::Lambda(lambda) = &mut node
+            && matches!(lambda.name, Value::Unspecified)
+        {
+            lambda.name = Value::Symbol(base_symbol(name)?);
         }
         Ok(node)
     }
@@ -292,7 +292,7 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     continue;
                 }
                 Some(Meaning::Special(special @ (Special::CondExpand | Special::Include))) => {
-                    form = self.rewrite(special, form, place)?;
+                    form = self.rewrite(special, form)?;
                     continue;
                 }
                 Some(Meaning::Special(special)) => self.special(special, form, place),
@@ -335,13 +335,12 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
         let arguments: Outcome<'gc, Vec<_>> =
             parts[1..].iter().map(|&part| self.expression(part, place)).collect();
         let arguments = arguments?;
-        if let Node::Global(global, _) = &callee {
-            if let (true, Value::Primitive(primitive)) = (global.constant.get(), global.value.get())
-            {
-                if primitive.takes(arguments.len()) && !primitive.is_control() {
-                    return Ok(Node::Primitive(primitive, arguments, at));
-                }
-            }
+        if let Node::Global(global, _) = &callee
+            && let (true, Value::Primitive(primitive)) = (global.constant.get(), global.value.get())
+            && primitive.takes(arguments.len())
+            && !primitive.is_control()
+        {
+            return Ok(Node::Primitive(primitive, arguments, at));
         }
         Ok(Node::Call(Box::new(callee), arguments, at))
     }
@@ -588,7 +587,7 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     | Special::DefineValues
                     | Special::CondExpand
                     | Special::Include),
-                )) => waiting.push(self.rewrite(special, form, inside)?),
+                )) => waiting.push(self.rewrite(special, form)?),
                 _ => items.push((None, Defined::Form(form), self.at)),
             }
         }
@@ -608,108 +607,6 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
             return Ok(sequence(nodes.into_iter().map(|(_, node)| node).collect()));
         }
         Ok(Node::Body(nodes))
-    }
-
-    // --- quasiquotation ----------------------------------------------------
-
-    /// A call of a system primitive.
-    fn primitive(&self, name: &str, arguments: Vec<Node<'gc>>) -> Outcome<'gc, Node<'gc>> {
-        let symbol = self.machine.symbol(self.cx, name)?.symbol()?;
-        let global = self.machine.system.variable(self.cx, symbol)?;
-        match global.value.get() {
-            Value::Primitive(primitive) => Ok(Node::Primitive(primitive, arguments, self.at)),
-            _ => Ok(Node::Call(Box::new(Node::Global(global, self.at)), arguments, self.at)),
-        }
-    }
-
-    fn quasiquote(
-        &mut self,
-        template: Value<'gc>,
-        depth: usize,
-        place: Place<'gc>,
-    ) -> Outcome<'gc, Node<'gc>> {
-        match template {
-            Value::Vector(vector) => {
-                let items: Vec<_> = vector.items.iter().map(|item| item.get()).collect();
-                let items = list(self.cx, &items)?;
-                let node = self.quasiquote(items, depth, place)?;
-                match node {
-                    Node::Constant(items) => {
-                        Ok(Node::Constant(crate::value::vector(self.cx, items.list()?)?))
-                    }
-                    node => self.primitive("list->vector", vec![node]),
-                }
-            }
-            Value::Pair(_) => self.quasiquote_list(template, depth, place),
-            other => Ok(Node::Constant(self.strip(other)?)),
-        }
-    }
-
-    fn quasiquote_list(
-        &mut self,
-        template: Value<'gc>,
-        depth: usize,
-        place: Place<'gc>,
-    ) -> Outcome<'gc, Node<'gc>> {
-        // Elements, each with whether it is spliced, and then the tail.
-        let mut elements = Vec::new();
-        let mut at = template;
-        let tail = loop {
-            let Value::Pair(pair) = at else { break self.quasiquote(at, depth, place)? };
-            let first = pair.first.get();
-            if self.is_special(first, place, Special::Unquote) {
-                if let [_, form] = at.list()?[..] {
-                    if depth == 1 {
-                        break self.expression(form, place)?;
-                    }
-                    let inner = self.quasiquote(pair.rest.get(), depth - 1, place)?;
-                    break self.cons_quoted(first, inner)?;
-                }
-            }
-            if self.is_special(first, place, Special::Quasiquote) && at.list().is_ok() {
-                let inner = self.quasiquote(pair.rest.get(), depth + 1, place)?;
-                break self.cons_quoted(first, inner)?;
-            }
-            let mut spliced = false;
-            let mut node = None;
-            if let Value::Pair(inner) = first {
-                if self.is_special(inner.first.get(), place, Special::UnquoteSplicing) {
-                    if depth == 1 {
-                        let form = inner.rest.get().pair()?.first.get();
-                        (node, spliced) = (Some(self.expression(form, place)?), true);
-                    } else {
-                        let below = self.quasiquote(inner.rest.get(), depth - 1, place)?;
-                        node = Some(self.cons_quoted(inner.first.get(), below)?);
-                    }
-                }
-            }
-            let node = match node {
-                Some(node) => node,
-                None => self.quasiquote(first, depth, place)?,
-            };
-            elements.push((node, spliced));
-            at = pair.rest.get();
-        };
-        let mut all = tail;
-        for (node, spliced) in elements.into_iter().rev() {
-            all = match (spliced, node, all) {
-                (true, node, Node::Constant(Value::Nil)) => node,
-                (true, node, rest) => self.primitive("append", vec![node, rest])?,
-                (false, Node::Constant(first), Node::Constant(rest)) => {
-                    Node::Constant(cons(self.cx, first, rest)?)
-                }
-                (false, node, rest) => self.primitive("cons", vec![node, rest])?,
-            };
-        }
-        Ok(all)
-    }
-
-    fn cons_quoted(&self, name: Value<'gc>, rest: Node<'gc>) -> Outcome<'gc, Node<'gc>> {
-        let name = self.strip(name)?;
-        match rest {
-            Node::Constant(rest) => Ok(Node::Constant(cons(self.cx, name, rest)?)),
-            rest => self.primitive("cons", vec![Node::Constant(name), rest]),
-        }
     }
 }
 

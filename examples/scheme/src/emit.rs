@@ -258,10 +258,11 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
 
     fn conditional(&mut self, parts: &[Node<'gc>; 3], how: Use) -> Outcome<'gc, ()> {
         let [test, then, other] = parts;
-        if let Node::Primitive(primitive, arguments, _) = test {
-            if primitive.name == "not" && arguments.len() == 1 {
-                return self.branch(&arguments[0], other, then, how);
-            }
+        if let Node::Primitive(primitive, arguments, _) = test
+            && primitive.name == "not"
+            && arguments.len() == 1
+        {
+            return self.branch(&arguments[0], other, then, how);
         }
         self.branch(test, then, other, how)
     }
@@ -332,14 +333,12 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
     ) -> Outcome<'gc, ()> {
         let depth = self.depth;
         if let ("+" | "-", [value, Node::Constant(Value::Fixnum(n))]) = (primitive.name, arguments)
+            && let Ok(n) = i32::try_from(if primitive.name == "+" { *n } else { n.wrapping_neg() })
         {
-            if let Ok(n) = i32::try_from(if primitive.name == "+" { *n } else { n.wrapping_neg() })
-            {
-                self.emit(value, Use::Push)?;
-                self.at(at);
-                self.op(Op::AddFixnum(n));
-                return Ok(());
-            }
+            self.emit(value, Use::Push)?;
+            self.at(at);
+            self.op(Op::AddFixnum(n));
+            return Ok(());
         }
         for argument in arguments {
             self.emit(argument, Use::Push)?;
@@ -390,10 +389,10 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
                 && !twice.contains(&variable)
         };
         for (variable, node) in items {
-            if let Some(variable) = variable {
-                if is_fixed(self, *variable, node) {
-                    self.fixed.insert(*variable);
-                }
+            if let Some(variable) = variable
+                && is_fixed(self, *variable, node)
+            {
+                self.fixed.insert(*variable);
             }
         }
         for &variable in &variables {
@@ -438,14 +437,14 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
     fn procedures(&mut self, items: &[(Option<usize>, Node<'gc>)]) -> Outcome<'gc, ()> {
         let mut made: Vec<(usize, usize)> = Vec::new();
         for (variable, node) in items {
-            if let (Some(variable), Node::Lambda(lambda)) = (variable, node) {
-                if self.fixed.contains(variable) {
-                    self.closure(lambda)?;
-                    let slot = self.slots[variable];
-                    self.op(Op::SetLocal(slot));
-                    self.depth -= 1;
-                    made.push((*variable, lambda.function));
-                }
+            if let (Some(variable), Node::Lambda(lambda)) = (variable, node)
+                && self.fixed.contains(variable)
+            {
+                self.closure(lambda)?;
+                let slot = self.slots[variable];
+                self.op(Op::SetLocal(slot));
+                self.depth -= 1;
+                made.push((*variable, lambda.function));
             }
         }
         for &(variable, function) in &made {

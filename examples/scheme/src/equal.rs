@@ -21,12 +21,11 @@ pub(crate) fn is_equal<'gc>(a: Value<'gc>, b: Value<'gc>) -> bool {
                 break;
             }
             compared += 1;
-            if compared > PATIENCE {
-                if let (Some(left), Some(right)) = (a.address(), b.address()) {
-                    if !seen.insert((left, right)) {
-                        break;
-                    }
-                }
+            if compared > PATIENCE
+                && let (Some(left), Some(right)) = (a.address(), b.address())
+                && !seen.insert((left, right))
+            {
+                break;
             }
             match (a, b) {
                 (Value::Pair(left), Value::Pair(right)) => {
@@ -48,10 +47,14 @@ pub(crate) fn is_equal<'gc>(a: Value<'gc>, b: Value<'gc>) -> bool {
                         break;
                     }
                 }
-                (Value::Bytes(left), Value::Bytes(right)) => {
-                    if left.items.iter().map(|b| b.get()).eq(right.items.iter().map(|b| b.get())) {
-                        break;
-                    }
+                (Value::Bytes(left), Value::Bytes(right))
+                    if left
+                        .items
+                        .iter()
+                        .map(|b| b.get())
+                        .eq(right.items.iter().map(|b| b.get())) =>
+                {
+                    break;
                 }
                 _ => {}
             }

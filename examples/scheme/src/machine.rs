@@ -211,10 +211,10 @@ impl<'gc, 'a> Vm<'gc, 'a> {
             high: sp,
             calls_left: machine.step_calls.get(),
         };
-        if fp > 0 {
-            if let Value::Closure(closure) = vm.stack[fp - 1].get() {
-                vm.closure = closure;
-            }
+        if fp > 0
+            && let Value::Closure(closure) = vm.stack[fp - 1].get()
+        {
+            vm.closure = closure;
         }
         vm
     }
@@ -338,10 +338,10 @@ impl<'gc, 'a> Vm<'gc, 'a> {
         let Value::Pair(dynamic) = self.dynamic else { return None };
         let mut at = dynamic.rest.get();
         while let Value::Pair(pair) = at {
-            if let Value::Pair(binding) = pair.first.get() {
-                if binding.first.get().address() == Some(address) {
-                    return Some(binding.rest.get());
-                }
+            if let Value::Pair(binding) = pair.first.get()
+                && binding.first.get().address() == Some(address)
+            {
+                return Some(binding.rest.get());
             }
             at = pair.rest.get();
         }

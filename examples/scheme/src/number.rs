@@ -169,10 +169,11 @@ impl Number {
 
 /// The nearest flonum: both parts are scaled to 64 bits of quotient first.
 fn ratio_to_float(ratio: &BigRational) -> f64 {
-    if let (Some(n), Some(d)) = (ratio.numer().to_i64(), ratio.denom().to_i64()) {
-        if n.unsigned_abs() < 1 << 53 && d.unsigned_abs() < 1 << 53 {
-            return n as f64 / d as f64;
-        }
+    if let (Some(n), Some(d)) = (ratio.numer().to_i64(), ratio.denom().to_i64())
+        && n.unsigned_abs() < 1 << 53
+        && d.unsigned_abs() < 1 << 53
+    {
+        return n as f64 / d as f64;
     }
     let shift = 66 - (ratio.numer().bits() as i64 - ratio.denom().bits() as i64);
     let scaled = |n: &BigInt, by: i64| if by > 0 { n << by as usize } else { n.clone() };
@@ -273,10 +274,11 @@ pub(crate) fn parse(text: &str, mut radix: u32) -> Option<Number> {
         }
         rest = &after[1..];
     }
-    if exactness == Some('e') && radix == 10 {
-        if let Some(exact) = parse_decimal_exactly(rest) {
-            return Some(exact);
-        }
+    if exactness == Some('e')
+        && radix == 10
+        && let Some(exact) = parse_decimal_exactly(rest)
+    {
+        return Some(exact);
     }
     let number = parse_real(rest, radix)?;
     match exactness {

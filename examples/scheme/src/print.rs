@@ -85,12 +85,12 @@ pub(crate) fn print(value: Value<'_>, style: Style, labels: Labels) -> String {
         }
         match value {
             Value::Pair(pair) => {
-                if let Some((prefix, quoted)) = abbreviation(value) {
-                    if !labelled.contains(&address(pair.rest.get())) {
-                        out.push_str(prefix);
-                        waiting.push(Item::Value(quoted));
-                        continue;
-                    }
+                if let Some((prefix, quoted)) = abbreviation(value)
+                    && !labelled.contains(&address(pair.rest.get()))
+                {
+                    out.push_str(prefix);
+                    waiting.push(Item::Value(quoted));
+                    continue;
                 }
                 out.push('(');
                 waiting.push(Item::Rest(pair.rest.get()));

@@ -371,10 +371,10 @@ impl<'a, 'gc> Reader<'a, 'gc> {
             return Ok(Value::Char(first));
         }
         let name = format!("{first}{rest}");
-        if let Some(digits) = name.strip_prefix(['x', 'X']) {
-            if let Some(c) = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32) {
-                return Ok(Value::Char(c));
-            }
+        if let Some(digits) = name.strip_prefix(['x', 'X'])
+            && let Some(c) = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32)
+        {
+            return Ok(Value::Char(c));
         }
         match CHARACTER_NAMES.iter().find(|(known, _)| *known == name.to_lowercase()) {
             Some(&(_, c)) => Ok(Value::Char(c)),

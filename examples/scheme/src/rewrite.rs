@@ -43,18 +43,13 @@ impl<'gc> Compiler<'_, 'gc> {
     }
 
     /// What a special stands for.
-    pub(crate) fn rewrite(
-        &mut self,
-        special: Special,
-        form: Value<'gc>,
-        place: Place<'gc>,
-    ) -> Outcome<'gc> {
+    pub(crate) fn rewrite(&mut self, special: Special, form: Value<'gc>) -> Outcome<'gc> {
         match special {
             Special::DefineRecordType => self.record_type(form),
             Special::DefineValues => self.define_values(form),
             Special::CondExpand => {
                 let clauses = form.pair()?.rest.get().list()?;
-                let forms = self.cond_expand(&clauses, place)?;
+                let forms = self.cond_expand(&clauses)?;
                 let begin = self.system_name("begin")?;
                 cons(self.cx, begin, forms)
             }
@@ -160,17 +155,17 @@ impl<'gc> Compiler<'_, 'gc> {
     }
 
     /// The forms of the first clause whose requirement holds.
-    fn cond_expand(&mut self, clauses: &[Value<'gc>], place: Place<'gc>) -> Outcome<'gc> {
+    fn cond_expand(&mut self, clauses: &[Value<'gc>]) -> Outcome<'gc> {
         for clause in clauses {
             let clause = clause.pair()?;
-            if self.holds(clause.first.get(), place)? {
+            if self.holds(clause.first.get())? {
                 return Ok(clause.rest.get());
             }
         }
         Ok(Value::Nil)
     }
 
-    fn holds(&mut self, requirement: Value<'gc>, place: Place<'gc>) -> Outcome<'gc, bool> {
+    fn holds(&mut self, requirement: Value<'gc>) -> Outcome<'gc, bool> {
         if is_identifier(requirement) {
             let name = base_symbol(requirement)?.name;
             return Ok(&*name == "else" || FEATURES.contains(&&*name));
@@ -182,7 +177,7 @@ impl<'gc> Compiler<'_, 'gc> {
         match &*base_symbol(head)?.name {
             "and" => {
                 for &part in &parts[1..] {
-                    if !self.holds(part, place)? {
+                    if !self.holds(part)? {
                         return Ok(false);
                     }
                 }
@@ -190,13 +185,13 @@ impl<'gc> Compiler<'_, 'gc> {
             }
             "or" => {
                 for &part in &parts[1..] {
-                    if self.holds(part, place)? {
+                    if self.holds(part)? {
                         return Ok(true);
                     }
                 }
                 Ok(false)
             }
-            "not" if parts.len() == 2 => Ok(!self.holds(parts[1], place)?),
+            "not" if parts.len() == 2 => Ok(!self.holds(parts[1])?),
             "library" if parts.len() == 2 => Ok(self.library(parts[1])?.is_some()),
             _ => syntax_error("malformed requirement", requirement),
         }
@@ -234,7 +229,7 @@ impl<'gc> Compiler<'_, 'gc> {
             return Ok(Some(library));
         }
         let standard = STANDARD.contains(&shown.as_str());
-        Ok(standard.then(|| self.machine.system))
+        Ok(standard.then_some(self.machine.system))
     }
 
     /// `(import …)`: the names mean from now on what they mean in the libraries. Libraries that are in files are
@@ -372,7 +367,6 @@ impl<'gc> Compiler<'_, 'gc> {
         environment: Gc<'gc, Environment<'gc>>,
         nodes: &mut Vec<Node<'gc>>,
     ) -> Outcome<'gc, ()> {
-        let place = Place::Environment(environment);
         for &declaration in declarations {
             let parts = declaration.list()?;
             let Some(&head) = parts.first() else {
@@ -410,7 +404,7 @@ impl<'gc> Compiler<'_, 'gc> {
                     self.declarations(&forms, environment, nodes)?;
                 }
                 "cond-expand" => {
-                    let chosen = self.cond_expand(&parts[1..], place)?.list()?;
+                    let chosen = self.cond_expand(&parts[1..])?.list()?;
                     self.declarations(&chosen, environment, nodes)?;
                 }
                 _ => return syntax_error("unknown declaration", declaration),

@@ -318,18 +318,18 @@ impl<'gc> Compiler<'_, 'gc> {
             match pattern {
                 Value::Pair(pair) => {
                     let rest = pair.rest.get();
-                    if let Value::Pair(next) = rest {
-                        if self.is_ellipsis(rules, next.first.get()) {
-                            let after = next.rest.get();
-                            return self.matches_many(
-                                rules,
-                                pair.first.get(),
-                                after,
-                                form,
-                                place,
-                                found,
-                            );
-                        }
+                    if let Value::Pair(next) = rest
+                        && self.is_ellipsis(rules, next.first.get())
+                    {
+                        let after = next.rest.get();
+                        return self.matches_many(
+                            rules,
+                            pair.first.get(),
+                            after,
+                            form,
+                            place,
+                            found,
+                        );
                     }
                     let Value::Pair(element) = form else { return Ok(false) };
                     if !self.matches(rules, pair.first.get(), element.first.get(), place, found)? {
@@ -514,10 +514,10 @@ impl<'gc> Compiler<'_, 'gc> {
         let mut columns = Vec::new();
         for (name, below) in names {
             // One that is below more ellipses than its pattern had runs along the inner ones.
-            if let Some(Match::Many(levels, of)) = find(matches, name) {
-                if *of >= below {
-                    columns.push(levels);
-                }
+            if let Some(Match::Many(levels, of)) = find(matches, name)
+                && *of >= below
+            {
+                columns.push(levels);
             }
         }
         let Some(count) = columns.iter().map(|levels| levels.len()).max() else {
