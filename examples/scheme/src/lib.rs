@@ -8,7 +8,7 @@
 //! | module | |
 //! |---|---|
 //! | `value`, `code`, `environment`, `syntax` | objects |
-//! | `reader`, `compile`, `rewrite`, `emit` | from text to instructions |
+//! | `reader`, `compile`, `quasiquote`, `rewrite`, `emit` | from text to instructions |
 //! | `machine`, `run` | doing them |
 //! | `arithmetic` and the others | primitives |
 
@@ -28,6 +28,7 @@ mod number;
 mod port;
 mod primitive;
 mod print;
+mod quasiquote;
 mod reader;
 mod rewrite;
 mod run;

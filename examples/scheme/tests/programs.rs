@@ -70,6 +70,7 @@ programs! {
     ports 65,
     memory 12,
     classics 15,
+    names 330,
 }
 
 fn output_of(options: Options, program: &str) -> String {
