@@ -2,8 +2,8 @@
 //!
 //! A request of up to 32 KiB, with a byte more while pointers may point behind
 //! an object's last, is rounded up to 16 bytes and takes a cell of its size
-//! class. On the fast path the thread enters the heap, bumps its cursor, and
-//! leaves.
+//! class. On the fast path, up to 512 bytes, the thread enters the heap, bumps its
+//! cursor, and leaves.
 //!
 //! A cell that is freed explicitly stays an object as far as the heap is concerned. It
 //! goes to a list of its thread, from which the next request of its kind and
@@ -23,7 +23,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use libc::{c_char, c_int};
 use mallocgc::base::SizeClass;
 use mallocgc::layout::TypeLayout;
-use mallocgc::raw::{AllocClass, AllocError, AllocFlags, CellInfo, CellWords, Layout};
+use mallocgc::raw::{AllocClass, AllocError, AllocFlags, CellInfo, CellWords, Layout, QuickClass};
 
 /// Kinds of the interface: without references, and any word may be one.
 pub const ATOMIC: usize = 0;
@@ -46,6 +46,8 @@ pub static EXTRA_BYTES: AtomicUsize = AtomicUsize::new(1);
 /// be one; written once, before `IS_READY`.
 struct Classes([[Option<AllocClass>; 68]; 2]);
 static mut CLASSES: Classes = Classes([[None; 68]; 2]);
+/// The same for the shortest path: by kind, and size in units of 16 bytes.
+static mut QUICK: [[QuickClass; LISTS_PER_KIND]; 2] = [[QuickClass::NONE; LISTS_PER_KIND]; 2];
 static mut ANY_WORD: Option<Layout> = None;
 
 pub unsafe fn make_classes(mutator: &mallocgc::raw::Mutator) -> Result<(), AllocError> {
@@ -55,6 +57,12 @@ pub unsafe fn make_classes(mutator: &mallocgc::raw::Mutator) -> Result<(), Alloc
         let bytes = SizeClass::new(class).cell_size();
         for (kind, layout) in [(ATOMIC, Layout::NOSCAN), (NORMAL, any_word)] {
             CLASSES.0[kind][usize::from(class)] = Some(mutator.alloc_class(bytes, layout)?);
+        }
+    }
+    for units in 0..LISTS_PER_KIND {
+        let class = SizeClass::for_size((units * 16).max(16)).index();
+        for kind in [ATOMIC, NORMAL] {
+            QUICK[kind][units] = CLASSES.0[kind][class].map_or(QuickClass::NONE, QuickClass::of);
         }
     }
     Ok(())
@@ -74,46 +82,40 @@ fn rounded(bytes: usize) -> usize {
 #[inline(always)]
 unsafe fn allocate<const KIND: usize>(bytes: usize) -> *mut c_void {
     let thread = tls::current();
-    if !thread.is_null() && bytes < SMALL_MAX {
-        let place = small::<KIND, true>(&mut *thread, rounded(bytes));
-        if !place.is_null() {
-            return place.cast();
+    if !thread.is_null() && bytes < LISTED_MAX {
+        // Relaxed: as in `rounded`.
+        let units = (bytes + EXTRA_BYTES.load(Relaxed) + 15) / 16;
+        let mutator = (*thread).mutator.assume_init_ref();
+        if mutator.enter_idle() {
+            let list =
+                (&raw mut (*thread).free).cast::<*mut u8>().add(KIND * LISTS_PER_KIND + units);
+            let cell = *list;
+            let place = if cell.is_null() {
+                let made = mutator.quick(QUICK[KIND][units]);
+                made.map_or(null_mut(), |place| place.as_ptr())
+            } else {
+                *list = *cell.cast::<*mut u8>();
+                cell.cast::<[usize; 2]>().write([0; 2]);
+                cell
+            };
+            mutator.leave();
+            if !place.is_null() {
+                return place.cast();
+            }
         }
     }
     allocate_slow(bytes, KIND)
 }
 
-/// A cell for `bytes`, rounded; null when the slow path is needed: there is
-/// none, or the thread shall `LOOK` and a cycle is due.
-#[inline(always)]
-unsafe fn small<const KIND: usize, const LOOK: bool>(thread: &mut Thread, bytes: usize) -> *mut u8 {
+/// A cell for `bytes`, rounded; null when there is none.
+unsafe fn small(thread: &mut Thread, kind: usize, bytes: usize) -> *mut u8 {
     let mutator = thread.mutator.assume_init_ref();
-    if bytes > SMALL_MAX {
-        return null_mut();
-    }
-    let class = CLASSES.0[KIND][SizeClass::for_size(bytes).index()];
-    let class = class.unwrap_unchecked();
-    let is_due = mutator.enter();
-    if LOOK && is_due {
-        mutator.leave();
-        return null_mut();
-    }
-    if bytes <= LISTED_MAX {
-        let list = thread.free.get_unchecked_mut(KIND * LISTS_PER_KIND + bytes / 16);
-        let cell = *list;
-        if !cell.is_null() {
-            *list = *cell.cast::<*mut u8>();
-            cell.cast::<[usize; 2]>().write([0; 2]);
-            mutator.leave();
-            return cell;
-        }
-    }
+    let class = CLASSES.0[kind][SizeClass::for_size(bytes).index()];
+    let class = class.expect("made with the heap");
+    mutator.enter();
     let made = mutator.alloc(class);
     mutator.leave();
-    match made {
-        Ok(place) => place.as_ptr(),
-        Err(_) => null_mut(),
-    }
+    made.map_or(null_mut(), |place| place.as_ptr())
 }
 
 /// Where everything rare happens: set-up, registering, collecting, large
@@ -128,10 +130,9 @@ pub unsafe fn allocate_slow(bytes: usize, kind: usize) -> *mut c_void {
     };
     let thread = register_current();
     obtain(thread, bytes, || {
-        let place = match (request <= SMALL_MAX, kind) {
-            (true, ATOMIC) => small::<ATOMIC, false>(&mut *thread, request),
-            (true, _) => small::<NORMAL, false>(&mut *thread, request),
-            (false, _) => large(thread, request, layout(), kind == ATOMIC),
+        let place = match request <= SMALL_MAX {
+            true => small(&mut *thread, kind, request),
+            false => large(thread, request, layout(), kind == ATOMIC),
         };
         place.cast()
     })

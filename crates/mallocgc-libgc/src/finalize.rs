@@ -174,7 +174,7 @@ unsafe fn clear_links(links: &mut crate::table::Map<Link>, marker: &mut dyn Ambi
 
 /// Forgets links that lie in dead objects.
 unsafe fn forget_links(links: &mut crate::table::Map<Link>, marker: &mut dyn AmbiguousMarker) {
-    links.retain(|place, _| marker.object(place).is_none() || marker.is_marked(place));
+    links.retain(|place, _| marker.is_marked(place) || marker.object(place).is_none());
 }
 
 // --- running -------------------------------------------------------------

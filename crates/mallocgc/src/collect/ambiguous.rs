@@ -73,13 +73,8 @@ impl<const SHARED: bool> AmbiguousMarker for Client<'_, '_, SHARED> {
     unsafe fn visit_range(&mut self, from: usize, to: usize) {
         let from = from.next_multiple_of(WORD_SIZE);
         self.marker.visited_roots += (to.saturating_sub(from) / WORD_SIZE) as u64;
-        for at in (from..to & !(WORD_SIZE - 1)).step_by(WORD_SIZE) {
-            // SAFETY: the caller's promise. Volatile: what lies there may be
-            // uninitialised as far as the language knows.
-            let word = unsafe { Address::new(at).as_ptr::<usize>().read_volatile() };
-            if self.marker.is_inside(word) {
-                self.marker.visit_ambiguous(word);
-            }
+        if from < to {
+            self.marker.scan_stack(from, to & !(WORD_SIZE - 1));
         }
     }
 
@@ -115,9 +110,7 @@ impl<const SHARED: bool> AmbiguousMarker for Client<'_, '_, SHARED> {
     }
 
     fn is_marked(&self, word: usize) -> bool {
-        self.find(word).is_some_and(|found| {
-            Marker::<SHARED>::is_marked(self.space, self.space.span(found.span), found.index)
-        })
+        self.marker.is_word_marked(word)
     }
 
     fn object(&self, word: usize) -> Option<(usize, usize)> {

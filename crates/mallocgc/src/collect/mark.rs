@@ -512,7 +512,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if info.scan == Scan::Mask {
             self.scan_mask::<K>(hot, grey.address(), info.mask);
         } else if info.scan == Scan::Conservative && info.cell_bytes != 0 {
-            self.scan_words::<K>(hot, grey.address(), info.cell_bytes as usize);
+            self.scan_words::<K, false>(hot, grey.address(), info.cell_bytes as usize);
         } else {
             self.lower(*hot);
             self.scan_rare(grey, info);
@@ -537,9 +537,15 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    /// Visits the words of an object of which any may be a reference.
+    /// Visits the words of an object of which any may be a reference, or those of
+    /// a range that may point `ANYWHERE` into an object.
     #[inline(always)]
-    fn scan_words<K: Kernel>(&mut self, hot: &mut Hot, address: usize, bytes: usize) {
+    fn scan_words<K: Kernel, const ANYWHERE: bool>(
+        &mut self,
+        hot: &mut Hot,
+        address: usize,
+        bytes: usize,
+    ) {
         let range = kernel::Range { base: self.base, extent: self.extent };
         let words = bytes / WORD_SIZE;
         let mut from = 0;
@@ -554,7 +560,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
                 let word = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
                 let value = self.load(start + word * WORD_SIZE);
-                self.visit_word_hot(hot, value);
+                self.visit_word_hot::<ANYWHERE>(hot, value);
             }
             from += count;
         }
@@ -563,7 +569,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     /// As `visit_hot` for a word that may be no reference: only an allocated
     /// cell counts, and only at a distance that the heap takes (`ambiguous`).
     #[inline(always)]
-    fn visit_word_hot(&mut self, hot: &mut Hot, value: usize) {
+    fn visit_word_hot<const ANYWHERE: bool>(&mut self, hot: &mut Hot, value: usize) {
         let offset = value.wrapping_sub(self.base);
         if offset >= self.extent {
             return;
@@ -574,7 +580,11 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         const SIMPLE: u32 = PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED;
         if info.0 & (SIMPLE | PageInfo::MIXED) != PageInfo::PRESENT {
             self.lower(*hot);
-            self.visit_word(value);
+            if ANYWHERE {
+                self.visit_ambiguous(value);
+            } else {
+                self.visit_word(value);
+            }
             *hot = self.lift();
             return;
         }
@@ -599,7 +609,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if !survivors.has(bit) && !self.is_handed_out(page, index) {
             return;
         }
-        if !self.space.ambiguous.takes(from_first - index * cell_bytes) {
+        if !ANYWHERE && !self.space.ambiguous.takes(from_first - index * cell_bytes) {
             return;
         }
         if !self.set_mark(first, index) {
@@ -709,21 +719,53 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         });
     }
 
-    /// Visits every word of a range that names an allocated cell.
+    /// Visits every word of a range that names an allocated cell. The world is
+    /// stopped.
     pub(crate) fn scan_conservative(&mut self, from: usize, to: usize) {
-        for address in (from..to).step_by(WORD_SIZE) {
-            let value = self.load(address);
-            // Most words of data point elsewhere.
-            if self.is_inside(value) {
-                self.visit_word(value);
-            }
+        self.scan_range::<false>(from, to);
+    }
+
+    /// As `scan_conservative`, for words that may point anywhere into an object.
+    pub(crate) fn scan_stack(&mut self, from: usize, to: usize) {
+        self.scan_range::<true>(from, to);
+    }
+
+    fn scan_range<const ANYWHERE: bool>(&mut self, from: usize, to: usize) {
+        let bytes = to.saturating_sub(from);
+        match self.level {
+            Level::Plain => self.scan_range_with::<kernel::Plain, ANYWHERE>(from, bytes),
+            // SAFETY: `Level::best` has asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { self.scan_range_avx2::<ANYWHERE>(from, bytes) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { self.scan_range_avx512::<ANYWHERE>(from, bytes) },
         }
     }
 
-    /// Whether a word points into the heap's range.
+    /// # Safety
+    ///
+    /// The processor has these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn scan_range_avx2<const ANYWHERE: bool>(&mut self, from: usize, bytes: usize) {
+        self.scan_range_with::<kernel::Avx2, ANYWHERE>(from, bytes);
+    }
+
+    /// # Safety
+    ///
+    /// The processor has these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn scan_range_avx512<const ANYWHERE: bool>(&mut self, from: usize, bytes: usize) {
+        self.scan_range_with::<kernel::Avx512, ANYWHERE>(from, bytes);
+    }
+
     #[inline(always)]
-    pub(crate) fn is_inside(&self, value: usize) -> bool {
-        value.wrapping_sub(self.base) < self.extent
+    fn scan_range_with<K: Kernel, const ANYWHERE: bool>(&mut self, from: usize, bytes: usize) {
+        let mut hot = self.lift();
+        self.scan_words::<K, ANYWHERE>(&mut hot, from, bytes);
+        self.lower(hot);
     }
 
     /// Marks the object that a word of an object points into, if there is one
@@ -807,6 +849,30 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     /// Hands everything grey over to the workers that begin now.
     pub(crate) fn offer_all(&mut self) {
         self.stack.offer_all();
+    }
+
+    /// Whether `word` points into a marked object.
+    pub(crate) fn is_word_marked(&self, word: usize) -> bool {
+        let offset = word.wrapping_sub(self.base);
+        if offset >= self.extent {
+            return false;
+        }
+        // SAFETY: as in `visit_hot`.
+        let info =
+            PageInfo(unsafe { self.page_info.add(offset >> PAGE_SHIFT).as_ref() }.load(Relaxed));
+        const SIMPLE: u32 = PageInfo::PRESENT | PageInfo::LARGE | PageInfo::JOINED;
+        if info.0 & (SIMPLE | PageInfo::MIXED) != PageInfo::PRESENT {
+            return self.space.find_object(Address::new(word)).is_some_and(|found| {
+                Self::is_marked(self.space, self.space.span(found.span), found.index)
+            });
+        }
+        let (class_info, first, index) = self.cell_index(offset, info);
+        if index >= usize::from(class_info.cells) {
+            return false;
+        }
+        // SAFETY: as in `set_mark`.
+        let marks = unsafe { self.marks.add(first * BITMAP_WORDS_PER_PAGE + index / 64).as_ref() };
+        marks.has(1 << (index % 64))
     }
 
     /// Whether the object's mark is set.

@@ -13,11 +13,12 @@
 
 use crate::base::Address;
 use crate::heap::ambiguous::Ambiguous;
-use crate::heap::span_class::Scan;
+use crate::heap::span_class::{Scan, SpanClassId};
 use crate::raw::heap::{Heap, Inner};
-use crate::raw::mutator::Mutator;
+use crate::raw::mutator::{AllocClass, Mutator};
 use crate::world::gate::{CYCLE_DUE, STOP};
 use crate::world::stop::Stopped;
+use core::ptr::NonNull;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub use crate::collect::ambiguous::AmbiguousMarker;
@@ -148,7 +149,43 @@ impl Heap {
     }
 }
 
+/// An [`AllocClass`] of a mutator's heap for [`Mutator::quick`].
+#[derive(Clone, Copy, Debug)]
+pub struct QuickClass(SpanClassId);
+
+impl QuickClass {
+    /// The class whose cells can only be had by [`Mutator::alloc`].
+    pub const NONE: QuickClass = QuickClass(SpanClassId::new(0));
+
+    /// For cells of at most 512 bytes; else [`NONE`](QuickClass::NONE).
+    pub fn of(class: AllocClass) -> QuickClass {
+        QuickClass(class.quick())
+    }
+}
+
 impl Mutator {
+    /// As [`enter`](Mutator::enter), but never waits: `false` when a cycle is due
+    /// or the world is being stopped. Then the thread is out, and has to enter
+    /// by `enter` next: a collector may be waiting to hear of it.
+    ///
+    /// # Safety
+    ///
+    /// As `enter`.
+    #[inline(always)]
+    pub unsafe fn enter_idle(&self) -> bool {
+        self.inner().world.enter_idle(self.record())
+    }
+
+    /// A zeroed cell, if there is one at hand.
+    ///
+    /// # Safety
+    ///
+    /// The class is of this mutator's heap, and the thread is in the allocator.
+    #[inline(always)]
+    pub unsafe fn quick(&self, class: QuickClass) -> Option<NonNull<u8>> {
+        self.bump(class.0).and_then(|cell| NonNull::new(cell.as_ptr()))
+    }
+
     /// Lets the thread into the allocator; waits while the world is stopped.
     /// Whether a cycle is due.
     ///

@@ -13,6 +13,7 @@
 //!
 //! Not here: the hard limit itself (`heap::limits`), pressure hooks (`pressure`).
 
+use crate::base::WORD_SIZE;
 use crate::base::sync::{AtomicBool, AtomicU64, Lock, Ordering::Relaxed, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::collect::pacer::Pace;
@@ -53,6 +54,8 @@ pub(crate) struct Limiting {
     gaps_bytes: AtomicU64,
     /// External bytes when the last cycle ended, or fewer if they have shrunk since.
     external_kept_bytes: AtomicU64,
+    /// Bytes of roots that growth counts as live ones.
+    root_bytes: AtomicU64,
     /// `Limits::scavenged_bytes` at the last cycle.
     scavenged_before: AtomicU64,
     /// Processor time of giving memory back in the background.
@@ -97,6 +100,7 @@ impl Limiting {
             last_held_cycle: zero(),
             gaps_bytes: zero(),
             external_kept_bytes: zero(),
+            root_bytes: zero(),
             scavenged_before: zero(),
             scavenge_nanos: zero(),
         }
@@ -229,8 +233,9 @@ impl Inner {
         };
         let kept = self.limiting.external_kept_bytes.load(Relaxed);
         let marked = self.history.live_bytes().saturating_add(kept);
+        let roots = self.limiting.root_bytes.load(Relaxed);
         let pace = |memory_limit_bytes| {
-            Settings { pacer, memory_limit_bytes }.pace_stopped(marked, &memory)
+            Settings { pacer, memory_limit_bytes }.pace_stopped(marked, roots, &memory)
         };
         let free = pace(u64::MAX);
         (if memory_limit_bytes == u64::MAX { free } else { pace(memory_limit_bytes) }, free)
@@ -293,6 +298,11 @@ impl Inner {
         let gaps = report.heap_inuse_bytes.saturating_sub(report.heap_end_bytes);
         limiting.gaps_bytes.store(gaps, Relaxed);
         limiting.external_kept_bytes.store(external_bytes, Relaxed);
+        if self.client.get().is_some() {
+            // Whole segments of data are looked at each time, most of which name
+            // nothing: half of what as much heap would cost.
+            limiting.root_bytes.store(report.roots * WORD_SIZE as u64 / 2, Relaxed);
+        }
         let took = report.whole_nanos(os::processors() as u64);
         let hold = {
             let mut limiter = limiting.limiter.lock();

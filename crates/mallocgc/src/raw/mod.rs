@@ -36,7 +36,9 @@ pub use crate::world::roots::{RangeKind, RootVisitor};
 pub use cleanup::{Cleanup, CleanupError};
 pub use concurrent::Step;
 pub use config::Config;
-pub use conservative::{AmbiguousMarker, CellInfo, CellWords, ConservativeClient, Pause};
+pub use conservative::{
+    AmbiguousMarker, CellInfo, CellWords, ConservativeClient, Pause, QuickClass,
+};
 pub use dynamic::{DynamicFinalizer, FinalizerArgument, TypeDescriptor, TypeKind};
 pub use ephemeron::{Ephemeron, EphemeronError};
 pub use external::External;

@@ -64,6 +64,15 @@ pub struct AllocClass {
     heap: u64,
 }
 
+impl AllocClass {
+    /// For the shortest path; never anything to give where cells are cleared
+    /// when they are handed out.
+    pub(crate) fn quick(self) -> SpanClassId {
+        // Number 0 has no cells: its cursor is always empty.
+        if self.clear { SpanClassId::new(0) } else { self.class }
+    }
+}
+
 /// One thread's side of a heap. Dropping it detaches the thread.
 ///
 /// # Invariants
@@ -138,7 +147,7 @@ impl Mutator {
 
     /// The next cell of the open chunk of a class.
     #[inline(always)]
-    fn bump(&self, class: SpanClassId) -> Option<Address> {
+    pub(crate) fn bump(&self, class: SpanClassId) -> Option<Address> {
         // SAFETY: invariants 3 and 1; a mutator belongs to its thread.
         unsafe { self.cursors.bump(class) }
     }

@@ -92,6 +92,21 @@ impl Gate {
         false
     }
 
+    /// As `try_enter`, and `false` too if a cycle is due. The collector may be waiting
+    /// then: who is refused enters by the slower way, which tells it.
+    #[inline(always)]
+    pub(crate) fn try_enter_idle(&self, state: &State) -> bool {
+        state.0.store(ACTIVE, Relaxed);
+        // Pairs with the heavy fence in `close`.
+        os::light_fence();
+        // Acquire: as in `try_enter`.
+        if self.poll_word.load(Acquire) & (STOP | CYCLE_DUE) == 0 {
+            return true;
+        }
+        state.0.store(SAFE, Release);
+        false
+    }
+
     /// Makes a mutator safe; whether the collector may be waiting for it.
     #[inline]
     pub(crate) fn leave(&self, state: &State) -> bool {

@@ -254,6 +254,12 @@ impl World {
         if self.gate.try_enter(&record.state) { 0 } else { self.wait_to_enter(record) }
     }
 
+    /// Makes a mutator active if no cycle is due and none stops the world.
+    #[inline(always)]
+    pub(crate) fn enter_idle(&self, record: &MutatorRecord) -> bool {
+        self.gate.try_enter_idle(&record.state)
+    }
+
     /// Makes a mutator safe.
     #[inline]
     pub(crate) fn leave(&self, record: &MutatorRecord) {

@@ -130,7 +130,8 @@ impl Settings {
     }
 
     /// The goal and the trigger where marking stops the world: nothing is allocated
-    /// meanwhile, so they are one. Of `marked_bytes` external ones are a part.
+    /// meanwhile, so they are one. Of `marked_bytes` external ones are a part; by
+    /// `root_bytes` the heap may grow as if they were its own.
     ///
     /// Where a limit is full of live objects, a cycle frees nothing and the next is due
     /// at once; [`LEAST_WAY_BYTES`] and a part of what lives must be allocated before it.
@@ -147,11 +148,12 @@ impl Settings {
     /// };
     /// let settings = Settings { pacer, memory_limit_bytes: 100 << 20 };
     /// let memory = MemoryUse::default();
-    /// assert_eq!(settings.pace_stopped(30 << 20, &memory).trigger_bytes, 60 << 20);
-    /// assert_eq!(settings.pace_stopped(80 << 20, &memory).trigger_bytes, 97 << 20);
+    /// assert_eq!(settings.pace_stopped(30 << 20, 0, &memory).trigger_bytes, 60 << 20);
+    /// assert_eq!(settings.pace_stopped(80 << 20, 0, &memory).trigger_bytes, 97 << 20);
     /// ```
-    pub fn pace_stopped(&self, marked_bytes: u64, memory: &MemoryUse) -> Pace {
-        match self.goal(marked_bytes, &ScanWork::default(), memory) {
+    pub fn pace_stopped(&self, marked_bytes: u64, root_bytes: u64, memory: &MemoryUse) -> Pace {
+        let roots = ScanWork { root_bytes, ..ScanWork::default() };
+        match self.goal(marked_bytes, &roots, memory) {
             Goal::Never(goal_bytes) => Pace { goal_bytes, trigger_bytes: u64::MAX },
             Goal::Soft(goal_bytes) => Pace { goal_bytes, trigger_bytes: goal_bytes },
             Goal::Firm(goal_bytes) => {
@@ -280,7 +282,7 @@ mod tests {
     fn a_full_limit_leaves_something_between_two_cycles() {
         let memory = MemoryUse::default();
         let trigger = |settings: Settings, marked| {
-            let pace = settings.pace_stopped(marked, &memory);
+            let pace = settings.pace_stopped(marked, 0, &memory);
             assert_eq!(pace.goal_bytes, pace.trigger_bytes);
             pace.trigger_bytes
         };
@@ -298,7 +300,7 @@ mod tests {
             pacer: PacerSettings { gc_percent: None, ..settings(u64::MAX, 0).pacer },
             memory_limit_bytes,
         };
-        assert_eq!(off(u64::MAX).pace_stopped(MIB, &memory).trigger_bytes, u64::MAX);
+        assert_eq!(off(u64::MAX).pace_stopped(MIB, 0, &memory).trigger_bytes, u64::MAX);
         assert_eq!(trigger(off(100 * MIB), MIB), 97 * MIB, "a limit holds with collection off");
     }
 
