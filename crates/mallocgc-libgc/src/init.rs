@@ -16,7 +16,7 @@ use mallocgc::raw::{Config, Heap};
 
 /// Growth over what is live that starts a cycle, in percent: with the default
 /// divisor of 3 about the original's.
-const GROWTH_PERCENT: u32 = 60;
+const GROWTH_PERCENT: u32 = 100;
 /// Bytes below which no cycle starts, at 100 percent.
 const MIN_HEAP_BYTES: usize = 2 << 20;
 

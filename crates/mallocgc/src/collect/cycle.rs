@@ -14,7 +14,7 @@
 //!
 //! Not here: when a cycle is due (`pacer`), who asks for one (`raw`).
 
-use crate::base::sync::{AtomicU64, Ordering::Relaxed};
+use crate::base::sync::{AtomicU64, Lock, Ordering::Relaxed, Rank};
 use crate::collect::ambiguous::{AmbiguousMarker, Client};
 use crate::collect::ephemeron;
 use crate::collect::finalize;
@@ -129,6 +129,8 @@ pub struct CycleReport {
     pub heap_inuse_bytes: u64,
     /// Bytes marked.
     pub live_bytes: u64,
+    /// Of those the ones of objects without references, where words are ambiguous.
+    pub plain_bytes: u64,
     /// Objects marked.
     pub live_objects: u64,
     /// The trigger and goal this cycle answered to.
@@ -269,6 +271,9 @@ impl Collector {
         report.mutators = stopped.attached() as u64;
         report.heap_start_bytes = space.live_bytes.load(Relaxed);
         stopped.for_each_mutator(|mutator| mutator.cache.flush(space));
+        if space.ambiguous.is_on() || space.has_opaque_objects.load(Relaxed) {
+            space.note_handed_out();
+        }
         let _inside = callback::enter();
         extensions.clear();
         request.verify.after(Phase::Stopped, space, parts.roots, stopped);
@@ -287,6 +292,7 @@ impl Collector {
         self.work.finish();
         self.ephemerons_cleared.fetch_add(report.ephemerons_cleared, Relaxed);
         report.live_bytes = marked.bytes;
+        report.plain_bytes = marked.plain_bytes;
         report.live_objects = marked.objects;
         report.heap_end_bytes = space.live_bytes.load(Relaxed);
         space.end_newborns();
@@ -477,21 +483,21 @@ impl<'c> Marking<'c> {
         }
         let work = &self.collector.work;
         marker.offer_all();
-        let (objects, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let total = Lock::new(Rank::Observe, Marked::default());
         self.collector.workers.run(self.helpers, &|number| {
             let _inside = callback::enter();
             let begin = os::thread_cpu_nanos();
             let mut helper = Marker::<SHARED>::new(self.parts.space, work);
             helper.drain();
-            objects.fetch_add(helper.marked.objects, Relaxed);
-            bytes.fetch_add(helper.marked.bytes, Relaxed);
+            *total.lock() += helper.marked;
             if number != 0 {
                 self.helper_nanos.fetch_add(os::thread_cpu_nanos() - begin, Relaxed);
             }
         });
         // The last phases run on this thread alone.
         work.resume(1);
-        Marked { objects: objects.load(Relaxed), bytes: bytes.load(Relaxed) }
+        let total = *total.lock();
+        total
     }
 }
 

@@ -29,6 +29,17 @@ pub(crate) trait Kernel {
     /// The words of `mask` are readable at `object`, nobody writes them meanwhile, and the processor has
     /// the kernel's instructions.
     unsafe fn filter(object: *const usize, mask: u64, range: Range) -> u64;
+
+    /// As `filter`, of eight words at most.
+    ///
+    /// # Safety
+    ///
+    /// As `filter`.
+    #[inline(always)]
+    unsafe fn filter_short(object: *const usize, mask: u8, range: Range) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { Self::filter(object, mask.into(), range) }
+    }
 }
 
 /// A set of instructions that the marking loop is compiled for.
@@ -93,6 +104,12 @@ impl Kernel for Avx512 {
         // SAFETY: the caller's promise.
         unsafe { avx512(object, mask, range) }
     }
+
+    #[inline(always)]
+    unsafe fn filter_short(object: *const usize, mask: u8, range: Range) -> u64 {
+        // SAFETY: the caller's promise.
+        u64::from(unsafe { avx512_short(object, mask, range) })
+    }
 }
 
 /// One word at a time.
@@ -125,23 +142,34 @@ unsafe fn plain(object: *const usize, mask: u64, range: Range) -> u64 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512(object: *const usize, mask: u64, range: Range) -> u64 {
+    let mut found = 0;
+    let mut group = 0;
+    while group < 64 && mask >> group != 0 {
+        let lanes = (mask >> group) as u8;
+        // SAFETY: the caller's promise.
+        found |= u64::from(unsafe { avx512_short(object.add(group), lanes, range) }) << group;
+        group += 8;
+    }
+    found
+}
+
+/// Eight words; those outside the mask are not touched.
+///
+/// # Safety
+///
+/// As [`Kernel::filter_short`], on a processor with AVX-512F.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512_short(object: *const usize, lanes: u8, range: Range) -> u8 {
     use core::arch::x86_64::{
         _mm512_mask_cmplt_epu64_mask, _mm512_maskz_loadu_epi64, _mm512_set1_epi64, _mm512_sub_epi64,
     };
     let base = _mm512_set1_epi64(range.base as i64);
     let extent = _mm512_set1_epi64(range.extent as i64);
-    let mut found = 0;
-    let mut group = 0;
-    while group < 64 && mask >> group != 0 {
-        let lanes = (mask >> group) as u8;
-        // SAFETY: masked lanes are not read; the others are the caller's
-        // promise.
-        let words = unsafe { _mm512_maskz_loadu_epi64(lanes, object.add(group).cast()) };
-        let offsets = _mm512_sub_epi64(words, base);
-        found |= u64::from(_mm512_mask_cmplt_epu64_mask(lanes, offsets, extent)) << group;
-        group += 8;
-    }
-    found
+    // SAFETY: masked lanes are not read; the others are the caller's promise.
+    let words = unsafe { _mm512_maskz_loadu_epi64(lanes, object.cast()) };
+    _mm512_mask_cmplt_epu64_mask(lanes, _mm512_sub_epi64(words, base), extent)
 }
 
 /// Four words at a time; words outside the mask are not touched.
@@ -218,6 +246,9 @@ mod tests {
                 (K::filter(words.as_ptr(), mask, range), plain(words.as_ptr(), mask, range))
             };
             assert_eq!(found, expected, "round {round}, mask {mask:#x}");
+            // SAFETY: as above.
+            let short = unsafe { K::filter_short(words.as_ptr(), mask as u8, range) };
+            assert_eq!(short, expected & 0xff, "round {round}, mask {mask:#x}");
         }
     }
 

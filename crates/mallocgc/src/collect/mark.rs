@@ -43,7 +43,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 /// Grey objects being fetched at a time: enough to hide a miss to memory.
-const RING: usize = 16;
+pub(super) const RING: usize = 16;
 
 /// Objects with more reference words than this go through a kernel first.
 const SCALAR_WORDS_MAX: u32 = 4;
@@ -55,40 +55,43 @@ const LINE_BYTES: usize = 64;
 pub(crate) const PIECE_BYTES: usize = 128 << 10;
 
 /// Scans between two looks whether another worker is out of work.
-const SCANS_PER_LOOK: u32 = 64;
+pub(super) const SCANS_PER_LOOK: u32 = 64;
 
 /// What a marker has marked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marked {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
+    /// Of `bytes` those of objects without references; counted for ambiguous words only.
+    pub(crate) plain_bytes: u64,
 }
 
 impl core::ops::AddAssign for Marked {
     fn add_assign(&mut self, more: Marked) {
         self.objects += more.objects;
         self.bytes += more.bytes;
+        self.plain_bytes += more.plain_bytes;
     }
 }
 
 /// One worker of the mark phase. `SHARED` says whether there are others.
 #[derive(Debug)]
 pub(crate) struct Marker<'s, const SHARED: bool> {
-    base: usize,
-    extent: usize,
+    pub(super) base: usize,
+    pub(super) extent: usize,
     page_info: NonNull<AtomicU32>,
-    infos: NonNull<ClassInfo>,
+    pub(super) infos: NonNull<ClassInfo>,
     marks: NonNull<MarkWord>,
     survivors: NonNull<MarkWord>,
-    level: Level,
-    stack: Stack<'s>,
+    pub(super) level: Level,
+    pub(super) stack: Stack<'s>,
     pub(crate) marked: Marked,
     /// Words of roots, for the trace.
     pub(crate) visited_roots: u64,
     /// Keys whose marks ephemerons wait for (`ephemeron::watch`).
     pub(crate) watched: Option<WatchedKeys>,
-    space: &'s Space,
-    shared: &'s SharedWork,
+    pub(super) space: &'s Space,
+    pub(super) shared: &'s SharedWork,
 }
 
 /// What the marking loop changes at every object, in registers while it runs.
@@ -96,19 +99,19 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
 /// Lifted out of the marker and lowered into it again around everything that
 /// happens rarely: through memory each push would wait for the one before.
 #[derive(Clone, Copy)]
-struct Hot {
-    top: Top,
+pub(super) struct Hot {
+    pub(super) top: Top,
     marked: Marked,
 }
 
 impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     #[inline(always)]
-    fn lift(&self) -> Hot {
+    pub(super) fn lift(&self) -> Hot {
         Hot { top: self.stack.top, marked: self.marked }
     }
 
     #[inline(always)]
-    fn lower(&mut self, hot: Hot) {
+    pub(super) fn lower(&mut self, hot: Hot) {
         self.stack.top = hot.top;
         self.marked = hot.marked;
     }
@@ -323,21 +326,24 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let cells = usize::from(class_info.cells);
         if index < cells {
             let object = self.space.joined_cells(PageId(first as u32), cells, index);
-            self.mark_cells(first, object, class_info.cell_bytes as usize);
+            let bytes = self.mark_cells(first, object, class_info.cell_bytes as usize);
+            self.marked.plain_bytes += bytes;
         }
     }
 
-    /// Marks the cells of one object.
-    fn mark_cells(&mut self, first: usize, mut cells: Range<usize>, cell_bytes: usize) {
-        let bytes = cells.len() * cell_bytes;
+    /// Marks the cells of one object. How many bytes that were, now for the first time.
+    fn mark_cells(&mut self, first: usize, mut cells: Range<usize>, cell_bytes: usize) -> u64 {
+        let bytes = (cells.len() * cell_bytes) as u64;
         // Who marks the first marks the others.
-        if cells.next().is_some_and(|index| self.set_mark(first, index)) {
-            cells.for_each(|index| {
-                self.set_mark(first, index);
-            });
-            self.marked.objects += 1;
-            self.marked.bytes += bytes as u64;
+        if !cells.next().is_some_and(|index| self.set_mark(first, index)) {
+            return 0;
         }
+        cells.for_each(|index| {
+            self.set_mark(first, index);
+        });
+        self.marked.objects += 1;
+        self.marked.bytes += bytes;
+        bytes
     }
 
     /// Makes a large object grey, piece by piece.
@@ -400,6 +406,9 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
 
     /// Scans until nothing is grey here.
     pub(crate) fn drain_own(&mut self) {
+        if self.space.ambiguous.is_on() {
+            return self.drain_ambiguous();
+        }
         match self.level {
             Level::Plain => _ = self.drain_with::<kernel::Plain, false>(&mut 0),
             // SAFETY: `Level::best` has asked the processor.
@@ -499,7 +508,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     }
 
     /// Visits the references of a grey object, or of a piece of one.
-    fn scan(&mut self, grey: Grey) {
+    pub(super) fn scan(&mut self, grey: Grey) {
         let mut hot = self.lift();
         self.scan_hot::<kernel::Plain>(&mut hot, grey);
         self.lower(hot);
@@ -550,26 +559,25 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let words = bytes / WORD_SIZE;
         let mut from = 0;
         while from < words {
-            let count = (words - from).min(64);
-            let mask = u64::MAX >> (64 - count);
+            let lanes = u8::MAX >> (8 - (words - from).min(8));
             let start = address + from * WORD_SIZE;
-            // SAFETY: the words lie in the cell, the world is stopped, and
-            // `drain_own` chose a kernel of this processor.
-            let mut mask = unsafe { K::filter(Address::new(start).as_ptr(), mask, range) };
+            // SAFETY: the words lie in the cell or range, the world is stopped, and
+            // `drain_own` or `scan_range` chose a kernel of this processor.
+            let mut mask = unsafe { K::filter_short(Address::new(start).as_ptr(), lanes, range) };
             while mask != 0 {
                 let word = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
                 let value = self.load(start + word * WORD_SIZE);
                 self.visit_word_hot::<ANYWHERE>(hot, value);
             }
-            from += count;
+            from += 8;
         }
     }
 
     /// As `visit_hot` for a word that may be no reference: only an allocated
     /// cell counts, and only at a distance that the heap takes (`ambiguous`).
     #[inline(always)]
-    fn visit_word_hot<const ANYWHERE: bool>(&mut self, hot: &mut Hot, value: usize) {
+    pub(super) fn visit_word_hot<const ANYWHERE: bool>(&mut self, hot: &mut Hot, value: usize) {
         let offset = value.wrapping_sub(self.base);
         if offset >= self.extent {
             return;
@@ -606,21 +614,24 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if marks.has(bit) {
             return;
         }
-        if !survivors.has(bit) && !self.is_handed_out(page, index) {
+        // Who was handed out since has such a bit, too (`note_handed_out`).
+        if !survivors.has(bit) {
             return;
         }
-        if !ANYWHERE && !self.space.ambiguous.takes(from_first - index * cell_bytes) {
+        let distance = from_first - index * cell_bytes;
+        if !ANYWHERE && distance != 0 && !self.space.ambiguous.takes(distance) {
             return;
         }
-        if !self.set_mark(first, index) {
+        if !(if SHARED { marks.claim_shared(bit) } else { marks.claim_alone(bit) }) {
             return;
         }
         hot.marked.objects += 1;
         hot.marked.bytes += cell_bytes as u64;
         if info.has(PageInfo::NO_SCAN) {
+            hot.marked.plain_bytes += cell_bytes as u64;
             return;
         }
-        let grey = Grey::new(self.base + (first << PAGE_SHIFT) + index * cell_bytes, class);
+        let grey = Grey::new(value - distance, class);
         if !hot.top.push(grey) {
             self.lower(*hot);
             self.stack.push(grey);
@@ -628,17 +639,9 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         }
     }
 
-    /// Whether a cell that did not survive the last cycle was handed out
-    /// since. The caches are flushed and everything is swept.
-    #[inline(always)]
-    fn is_handed_out(&self, page: usize, index: usize) -> bool {
-        let id = self.space.span_of_page(PageId(page as u32));
-        id.is_some_and(|id| index < self.space.span(id).free_index())
-    }
-
     /// A word of an object.
     #[inline(always)]
-    fn load(&self, address: usize) -> usize {
+    pub(super) fn load(&self, address: usize) -> usize {
         // SAFETY: the word lies in a cell of a span in use (invariant 1 of
         // `Span`), at a place that layouts keep aligned.
         // Acquire: pairs with the Release in `Mutator::write`.
@@ -730,7 +733,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         self.scan_range::<true>(from, to);
     }
 
-    fn scan_range<const ANYWHERE: bool>(&mut self, from: usize, to: usize) {
+    pub(super) fn scan_range<const ANYWHERE: bool>(&mut self, from: usize, to: usize) {
         let bytes = to.saturating_sub(from);
         match self.level {
             Level::Plain => self.scan_range_with::<kernel::Plain, ANYWHERE>(from, bytes),
@@ -793,7 +796,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
         if span.is_joined() {
             let cells = self.space.object_cells(span, found.index);
-            return self.mark_cells(first, cells, span.cell_bytes());
+            self.marked.plain_bytes += self.mark_cells(first, cells, span.cell_bytes());
+            return;
         }
         if !self.set_mark(first, found.index) {
             return;
@@ -801,6 +805,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         self.marked.objects += 1;
         self.marked.bytes += span.cell_bytes() as u64;
         if info.scan == Scan::None {
+            self.marked.plain_bytes += span.cell_bytes() as u64;
             return;
         }
         if info.size.index() == 0 {

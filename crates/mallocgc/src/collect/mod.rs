@@ -7,6 +7,7 @@ pub(crate) mod work;
 pub(crate) mod kernel;
 pub(crate) mod mark_word;
 pub(crate) mod mark;
+mod drain_ambiguous;
 pub(crate) mod ephemeron;
 pub mod ambiguous;
 pub(crate) mod finalize;

@@ -408,6 +408,11 @@ impl Cache {
         }
         span.set_taken(span.taken() + count * joined);
         add(&self.taken[SizeClass::for_size(cell_bytes).index()], count as u64);
+        if space.ambiguous.is_on() {
+            // Relaxed: a sum, as in `acquire`. A span at a time would be too coarse
+            // for heaps as small as many a program's that runs for moments.
+            space.live_bytes.fetch_add((count * cell_bytes) as u64, Relaxed);
+        }
         cursor.chunk.open(first.as_usize(), first.as_usize() + count * cell_bytes);
         Some(sampled)
     }
@@ -422,8 +427,10 @@ impl Cache {
         let id = self.find_span(space, class)?;
         let span = space.span(id);
         let free = (span.cells() - span.taken()) * span.cell_bytes();
-        // Relaxed: a sum; the trigger is tested by the caller.
-        space.live_bytes.fetch_add(free as u64, Relaxed);
+        if !space.ambiguous.is_on() {
+            // Relaxed: a sum; the trigger is tested by the caller.
+            space.live_bytes.fetch_add(free as u64, Relaxed);
+        }
         self.granted.set(self.granted.get() + free as u64);
         let cell_bytes = space.class_info(class).cell_bytes;
         cursor.cell_bytes.store(cell_bytes, Relaxed);
@@ -490,7 +497,10 @@ impl Cache {
         }
         span.set_taken(span.taken() - unused * joined);
         subtract(&self.taken[SizeClass::for_size(cell_bytes).index()], unused as u64);
-        let free = (span.cells() - span.taken()) * span.cell_bytes();
+        let free = match space.ambiguous.is_on() {
+            true => open,
+            false => (span.cells() - span.taken()) * span.cell_bytes(),
+        };
         space.live_bytes.fetch_sub(free as u64, Relaxed);
         span.cached_by.release();
         cursor.span.store(0, Relaxed);

@@ -581,6 +581,26 @@ impl Space {
         span.swept() != self.sweep_generation()
     }
 
+    /// Lets all that was handed out since the last cycle look as if it had survived
+    /// that, so that markers of ambiguous words need to look at one bit only. Caches
+    /// are flushed, everything is swept, and the world is stopped.
+    pub(crate) fn note_handed_out(&self) {
+        self.for_each_span(|_, span| {
+            let cells = span.free_index();
+            if cells == 0 || span.is_joined() {
+                return;
+            }
+            let bits = self.survivor_bits(span);
+            for word in &bits[..cells / 64] {
+                word.store(u64::MAX, Relaxed);
+            }
+            if !cells.is_multiple_of(64) {
+                let word = &bits[cells / 64];
+                word.store(word.load(Relaxed) | ((1 << (cells % 64)) - 1), Relaxed);
+            }
+        });
+    }
+
     /// Whether a cell holds an object: it survived the last cycle, or was
     /// handed out since.
     pub(crate) fn is_allocated(&self, span: &Span, index: usize) -> bool {

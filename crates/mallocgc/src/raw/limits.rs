@@ -54,8 +54,8 @@ pub(crate) struct Limiting {
     gaps_bytes: AtomicU64,
     /// External bytes when the last cycle ended, or fewer if they have shrunk since.
     external_kept_bytes: AtomicU64,
-    /// Bytes of roots that growth counts as live ones.
-    root_bytes: AtomicU64,
+    /// In a heap whose words are ambiguous: what growth is a percentage of.
+    base_bytes: AtomicU64,
     /// `Limits::scavenged_bytes` at the last cycle.
     scavenged_before: AtomicU64,
     /// Processor time of giving memory back in the background.
@@ -83,6 +83,14 @@ pub(crate) struct HeldCounts {
     pub(crate) fill_nanos: u64,
 }
 
+/// What growth is a percentage of where marking looks at every word: the more work
+/// a cycle is, the later comes the next. Objects without references cost little, and
+/// whole segments of data are looked at most of which name nothing (the weights are
+/// the Boehm collector's, in halves).
+fn growth_base(live_bytes: u64, plain_bytes: u64, root_bytes: u64) -> u64 {
+    live_bytes - plain_bytes + plain_bytes / 4 + root_bytes / 2
+}
+
 impl Limiting {
     pub(crate) fn new(config: &Config) -> Limiting {
         let limiter = Limiter::new(os::now_nanos(), os::processors() as u32);
@@ -100,7 +108,7 @@ impl Limiting {
             last_held_cycle: zero(),
             gaps_bytes: zero(),
             external_kept_bytes: zero(),
-            root_bytes: zero(),
+            base_bytes: zero(),
             scavenged_before: zero(),
             scavenge_nanos: zero(),
         }
@@ -233,9 +241,12 @@ impl Inner {
         };
         let kept = self.limiting.external_kept_bytes.load(Relaxed);
         let marked = self.history.live_bytes().saturating_add(kept);
-        let roots = self.limiting.root_bytes.load(Relaxed);
+        let base = match self.client.get() {
+            Some(_) => self.limiting.base_bytes.load(Relaxed).saturating_add(kept),
+            None => marked,
+        };
         let pace = |memory_limit_bytes| {
-            Settings { pacer, memory_limit_bytes }.pace_stopped(marked, roots, &memory)
+            Settings { pacer, memory_limit_bytes }.pace_stopped(marked, base, &memory)
         };
         let free = pace(u64::MAX);
         (if memory_limit_bytes == u64::MAX { free } else { pace(memory_limit_bytes) }, free)
@@ -298,11 +309,9 @@ impl Inner {
         let gaps = report.heap_inuse_bytes.saturating_sub(report.heap_end_bytes);
         limiting.gaps_bytes.store(gaps, Relaxed);
         limiting.external_kept_bytes.store(external_bytes, Relaxed);
-        if self.client.get().is_some() {
-            // Whole segments of data are looked at each time, most of which name
-            // nothing: half of what as much heap would cost.
-            limiting.root_bytes.store(report.roots * WORD_SIZE as u64 / 2, Relaxed);
-        }
+        let roots = report.roots * WORD_SIZE as u64;
+        let base = growth_base(report.live_bytes, report.plain_bytes, roots);
+        limiting.base_bytes.store(base, Relaxed);
         let took = report.whole_nanos(os::processors() as u64);
         let hold = {
             let mut limiter = limiting.limiter.lock();

@@ -116,6 +116,12 @@ impl Settings {
     /// The goal after a cycle that left `marked_bytes`, external ones included, and
     /// whose roots were `roots`.
     pub(super) fn goal(&self, marked_bytes: u64, roots: &ScanWork, memory: &MemoryUse) -> Goal {
+        let base = marked_bytes.saturating_add(roots.stack_bytes).saturating_add(roots.root_bytes);
+        self.goal_by(marked_bytes, base, memory)
+    }
+
+    /// The goal where growth is a percentage of `base_bytes`.
+    fn goal_by(&self, marked_bytes: u64, base_bytes: u64, memory: &MemoryUse) -> Goal {
         let pacer = &self.pacer;
         let most = (pacer.heap_limit_bytes - pacer.heap_limit_bytes / 16).max(marked_bytes);
         let limited = self.limit_goal(marked_bytes, memory).min(most);
@@ -123,15 +129,15 @@ impl Settings {
             None if self.memory_limit_bytes == u64::MAX => Goal::Never(most),
             None => Goal::Firm(limited),
             Some(percent) => {
-                let soft = percent_goal(percent, pacer.min_heap_bytes, marked_bytes, roots);
+                let soft = percent_goal(percent, pacer.min_heap_bytes, marked_bytes, base_bytes);
                 if limited < soft { Goal::Firm(limited) } else { Goal::Soft(soft) }
             }
         }
     }
 
     /// The goal and the trigger where marking stops the world: nothing is allocated
-    /// meanwhile, so they are one. Of `marked_bytes` external ones are a part; by
-    /// `root_bytes` the heap may grow as if they were its own.
+    /// meanwhile, so they are one. Of `marked_bytes` external ones are a part; growth is a
+    /// percentage of `base_bytes`, mostly the same.
     ///
     /// Where a limit is full of live objects, a cycle frees nothing and the next is due
     /// at once; [`LEAST_WAY_BYTES`] and a part of what lives must be allocated before it.
@@ -148,12 +154,11 @@ impl Settings {
     /// };
     /// let settings = Settings { pacer, memory_limit_bytes: 100 << 20 };
     /// let memory = MemoryUse::default();
-    /// assert_eq!(settings.pace_stopped(30 << 20, 0, &memory).trigger_bytes, 60 << 20);
-    /// assert_eq!(settings.pace_stopped(80 << 20, 0, &memory).trigger_bytes, 97 << 20);
+    /// assert_eq!(settings.pace_stopped(30 << 20, 30 << 20, &memory).trigger_bytes, 60 << 20);
+    /// assert_eq!(settings.pace_stopped(80 << 20, 80 << 20, &memory).trigger_bytes, 97 << 20);
     /// ```
-    pub fn pace_stopped(&self, marked_bytes: u64, root_bytes: u64, memory: &MemoryUse) -> Pace {
-        let roots = ScanWork { root_bytes, ..ScanWork::default() };
-        match self.goal(marked_bytes, &roots, memory) {
+    pub fn pace_stopped(&self, marked_bytes: u64, base_bytes: u64, memory: &MemoryUse) -> Pace {
+        match self.goal_by(marked_bytes, base_bytes, memory) {
             Goal::Never(goal_bytes) => Pace { goal_bytes, trigger_bytes: u64::MAX },
             Goal::Soft(goal_bytes) => Pace { goal_bytes, trigger_bytes: goal_bytes },
             Goal::Firm(goal_bytes) => {
@@ -188,10 +193,9 @@ impl Settings {
     }
 }
 
-fn percent_goal(percent: u32, min_heap_bytes: u64, marked_bytes: u64, roots: &ScanWork) -> u64 {
+fn percent_goal(percent: u32, min_heap_bytes: u64, marked_bytes: u64, base_bytes: u64) -> u64 {
     let percent = u64::from(percent);
-    let base = marked_bytes.saturating_add(roots.stack_bytes).saturating_add(roots.root_bytes);
-    let grown = marked_bytes.saturating_add(percent_of(base, percent));
+    let grown = marked_bytes.saturating_add(percent_of(base_bytes, percent));
     grown.max(percent_of(min_heap_bytes, percent))
 }
 
@@ -282,7 +286,7 @@ mod tests {
     fn a_full_limit_leaves_something_between_two_cycles() {
         let memory = MemoryUse::default();
         let trigger = |settings: Settings, marked| {
-            let pace = settings.pace_stopped(marked, 0, &memory);
+            let pace = settings.pace_stopped(marked, marked, &memory);
             assert_eq!(pace.goal_bytes, pace.trigger_bytes);
             pace.trigger_bytes
         };
@@ -300,7 +304,7 @@ mod tests {
             pacer: PacerSettings { gc_percent: None, ..settings(u64::MAX, 0).pacer },
             memory_limit_bytes,
         };
-        assert_eq!(off(u64::MAX).pace_stopped(MIB, 0, &memory).trigger_bytes, u64::MAX);
+        assert_eq!(off(u64::MAX).pace_stopped(MIB, MIB, &memory).trigger_bytes, u64::MAX);
         assert_eq!(trigger(off(100 * MIB), MIB), 97 * MIB, "a limit holds with collection off");
     }
 
