@@ -107,6 +107,33 @@ unsafe fn allocate<const KIND: usize>(bytes: usize) -> *mut c_void {
     allocate_slow(bytes, KIND)
 }
 
+/// Puts a list of up to `count` cells of `bytes`, a multiple of 16, into `out`, linked
+/// through their first words: as many as are at hand. Whether that is at least one.
+pub unsafe fn list(kind: usize, bytes: usize, count: usize, out: *mut *mut c_void) -> bool {
+    let thread = tls::current();
+    if thread.is_null() || kind > NORMAL || bytes > LISTED_MAX {
+        return false;
+    }
+    let mutator = (*thread).mutator.assume_init_ref();
+    if !mutator.enter_idle() {
+        return false;
+    }
+    let class = QUICK[kind][bytes / 16];
+    let (mut first, mut last) = (null_mut::<*mut c_void>(), out);
+    for _ in 0..count {
+        let Some(cell) = mutator.quick(class) else { break };
+        *last = cell.as_ptr().cast();
+        last = cell.as_ptr().cast();
+        if first.is_null() {
+            first = last;
+        }
+    }
+    // The end reads as zero, which ends the list. It is in `out` before a cycle can
+    // begin: links of cells without references keep nothing.
+    mutator.leave();
+    !first.is_null()
+}
+
 /// A cell for `bytes`, rounded; null when there is none.
 unsafe fn small(thread: &mut Thread, kind: usize, bytes: usize) -> *mut u8 {
     let mutator = thread.mutator.assume_init_ref();

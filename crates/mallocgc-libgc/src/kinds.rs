@@ -306,22 +306,17 @@ const MANY_BYTES: usize = 4096;
 /// A list of objects of `bytes`, linked through their first words.
 pub unsafe fn many(bytes: usize, kind: c_int, out: *mut *mut c_void) {
     let bytes = (bytes.max(1) + 15) & !15;
+    let count = (MANY_BYTES / bytes).max(1);
+    if alloc::list(kind as usize, bytes, count, out) {
+        return;
+    }
     // The caller's size is exact: nothing is added.
     let extra = alloc::EXTRA_BYTES.load(core::sync::atomic::Ordering::Relaxed);
-    let mut objects = [null_mut::<c_void>(); MANY_BYTES / 16];
-    let count = (MANY_BYTES / bytes).max(1);
-    // Linked only when all are there: a cycle between finds them on this
-    // stack, and not by their links, which nobody may scan.
-    for object in &mut objects[..count] {
-        *object = GC_generic_malloc(bytes - extra, kind);
+    let object = GC_generic_malloc(bytes - extra, kind);
+    if !object.is_null() {
+        *object.cast::<*mut c_void>() = null_mut();
     }
-    let mut list = null_mut();
-    for &object in objects[..count].iter().rev().filter(|object| !object.is_null()) {
-        *object.cast::<*mut c_void>() = list;
-        list = object;
-    }
-    core::hint::black_box(&objects);
-    *out = list;
+    *out = object;
 }
 
 #[unsafe(no_mangle)]

@@ -1,9 +1,7 @@
 //! The marking loop of heaps whose objects nobody describes.
 //!
 //! As the loop of `mark`, but of cells of which any word may be a reference: one
-//! comparison of eight words with the heap's range says which are looked at.
-//! Each object that comes off the stack takes the place of an older one in the
-//! ring, whose lines have been fetched meanwhile. What is rare here, objects of more
+//! comparison of eight words with the heap's range says which are looked at. What is rare here, objects of more
 //! than a cache line and such as are described, is scanned by the other loop's
 //! functions.
 //!
@@ -18,9 +16,6 @@ use crate::os;
 
 /// Bytes of the cells that one comparison is enough for.
 const SHORT_BYTES: u32 = 64;
-
-/// No grey object is at address 0.
-const NOTHING: Grey = Grey(0);
 
 impl<const SHARED: bool> Marker<'_, SHARED> {
     /// As `drain_own`, in a heap whose words are ambiguous.
@@ -57,41 +52,37 @@ impl<const SHARED: bool> Marker<'_, SHARED> {
     #[inline(always)]
     fn drain_ambiguous_with<K: Kernel>(&mut self) {
         let range = kernel::Range { base: self.base, extent: self.extent };
-        let mut ring = [NOTHING; RING];
-        let mut head = 0usize;
+        let mut ring = [Grey(0); RING];
+        let (mut head, mut waiting) = (0usize, 0usize);
         let mut scans = 0u32;
         let mut hot = self.lift();
         loop {
-            let mut next = match hot.top.pop() {
-                Some(grey) => grey,
-                None => {
-                    self.lower(hot);
-                    let popped = self.stack.pop();
-                    hot = self.lift();
-                    match popped {
-                        Some(grey) => grey,
-                        // What is left of the ring, oldest first.
-                        None if ring.iter().all(|&grey| grey == NOTHING) => {
-                            self.lower(hot);
-                            return;
-                        }
-                        None => NOTHING,
-                    }
-                }
-            };
-            if next != NOTHING {
-                let address = Address::new(next.address());
+            while waiting < RING {
+                let Some(grey) = hot.top.pop() else { break };
+                let address = Address::new(grey.address());
                 os::prefetch(address);
                 // SAFETY: grey entries name registered classes.
-                let bytes = unsafe { self.infos.add(next.class()).as_ref() }.cell_bytes;
+                let bytes = unsafe { self.infos.add(grey.class()).as_ref() }.cell_bytes;
                 // Cells need not begin at a line.
                 os::prefetch(address.add(bytes.wrapping_sub(1).min(SHORT_BYTES - 1) as usize));
+                ring[(head + waiting) % RING] = grey;
+                waiting += 1;
             }
-            core::mem::swap(&mut next, &mut ring[head % RING]);
-            head = head.wrapping_add(1);
-            if next == NOTHING {
-                continue;
+            if waiting == 0 {
+                // The segment below, or the end.
+                self.lower(hot);
+                let popped = self.stack.pop();
+                hot = self.lift();
+                let Some(grey) = popped else {
+                    self.lower(hot);
+                    return;
+                };
+                ring[head] = grey;
+                waiting = 1;
             }
+            let next = ring[head];
+            head = (head + 1) % RING;
+            waiting -= 1;
             // SAFETY: grey entries name registered classes.
             let info = unsafe { self.infos.add(next.class()).as_ref() };
             // Cells of large objects have 0.

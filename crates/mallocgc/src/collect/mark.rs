@@ -449,23 +449,19 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let mut hot = self.lift();
         loop {
             while waiting < RING {
-                let grey = match hot.top.pop() {
-                    Some(grey) => grey,
-                    None => {
-                        self.lower(hot);
-                        let popped = self.stack.pop();
-                        hot = self.lift();
-                        let Some(grey) = popped else { break };
-                        grey
-                    }
-                };
+                let Some(grey) = hot.top.pop() else { break };
                 self.prefetch(grey);
                 ring[(head + waiting) % RING] = grey;
                 waiting += 1;
             }
             if waiting == 0 {
+                // The segment below, or the end.
                 self.lower(hot);
-                return true;
+                let popped = self.stack.pop();
+                hot = self.lift();
+                let Some(grey) = popped else { return true };
+                ring[head] = grey;
+                waiting = 1;
             }
             if SLICED && *budget == 0 {
                 self.lower(hot);
