@@ -315,6 +315,9 @@ pub unsafe extern "C" fn GC_free(object: *mut c_void) {
     if crate::finalize::HAS_ANY.load(Relaxed) != 0 {
         crate::finalize::forget_object(object as usize);
     }
+    if crate::disclaim::HAS_ANY.load(Relaxed) != 0 {
+        crate::disclaim::forget_object(object as usize);
+    }
     free_cell(object, cell);
 }
 

@@ -18,9 +18,10 @@ use core::sync::atomic::Ordering::Relaxed;
 use libc::c_int;
 use mallocgc::raw::AmbiguousMarker;
 
-/// A listed object: its kind.
+/// A listed object, and its kind.
 #[derive(Clone, Copy)]
 pub struct Disclaimed {
+    object: usize,
     kind: usize,
 }
 
@@ -37,29 +38,79 @@ pub struct Closure {
 const CLOSURE_FLAG: usize = 1;
 static FINALIZED_KIND: AtomicUsize = AtomicUsize::new(0);
 
+/// There has been such an object: freeing explicitly must look.
+pub static HAS_ANY: AtomicUsize = AtomicUsize::new(0);
+
 pub unsafe fn register(object: usize, kind: usize) {
+    // Relaxed: who frees the object has it from here.
+    HAS_ANY.store(1, Relaxed);
     let _held = lock::lock();
-    state().disclaimed.insert(object, Disclaimed { kind });
+    let state = state();
+    state.disclaimed.push(Disclaimed { object, kind });
+    if state.disclaim_indexed {
+        state.disclaim_index.insert(object, ());
+    }
+}
+
+/// An object is freed by the program: if it is listed, nobody is asked.
+pub unsafe fn forget_object(object: usize) {
+    let _held = lock::lock();
+    let state = state();
+    if !state.disclaim_indexed {
+        // Few programs do both.
+        state.disclaim_indexed = true;
+        for entry in state.disclaimed.as_slice() {
+            state.disclaim_index.insert(entry.object, ());
+        }
+    }
+    if state.disclaim_index.remove(object).is_some() {
+        let freed = state.disclaim_freed.get(object).map_or(0, |&mut count| count);
+        state.disclaim_freed.insert(object, freed + 1);
+    }
 }
 
 pub unsafe fn decide(marker: &mut dyn AmbiguousMarker) {
     let state = state();
     let (kinds, queue) = (&state.kinds, &mut state.disclaim_queue);
-    // What a dead one refers to is asked about later, as with finalizers.
-    state.disclaimed.for_each(|object, entry| {
-        if kinds.as_slice()[entry.kind].mark_from_dead && !marker.is_marked(object) {
-            marker.scan(object);
-        }
-    });
-    state.disclaimed.for_each(|object, _| {
-        if !marker.is_marked(object) {
-            queue.push(object);
-        }
-    });
-    for &object in queue.as_slice() {
-        marker.scan(object);
-        marker.mark_only(object);
+    let (index, freed) = (&mut state.disclaim_index, &mut state.disclaim_freed);
+    if freed.len() != 0 {
+        // In the order of allocation, so the older of two at one address goes.
+        state.disclaimed.retain(|entry| match freed.get(entry.object) {
+            Some(count) => {
+                *count -= 1;
+                if *count == 0 {
+                    freed.remove(entry.object);
+                }
+                false
+            }
+            None => true,
+        });
     }
+    // Who waits for being asked since an earlier cycle comes before what it refers to.
+    for entry in queue.as_slice() {
+        marker.visit(entry.object);
+    }
+    marker.drain();
+    let asked = queue.len();
+    // What a dead one refers to is asked about later, as with finalizers.
+    for entry in state.disclaimed.as_slice() {
+        if kinds.as_slice()[entry.kind].mark_from_dead && !marker.is_marked(entry.object) {
+            marker.scan(entry.object);
+        }
+    }
+    marker.drain();
+    state.disclaimed.retain(|entry| {
+        let alive = marker.is_marked(entry.object);
+        if !alive {
+            queue.push(*entry);
+            index.remove(entry.object);
+        }
+        alive
+    });
+    for entry in &queue.as_slice()[asked..] {
+        marker.visit(entry.object);
+    }
+    marker.drain();
 }
 
 /// Asks about what the last cycle found dead. The world runs.
@@ -67,15 +118,13 @@ pub unsafe fn run_queue() {
     let _held = lock::lock();
     loop {
         let state = state();
-        let Some(&object) = state.disclaim_queue.as_slice().last() else { return };
+        let Some(&entry) = state.disclaim_queue.as_slice().last() else { return };
         let last = state.disclaim_queue.len() - 1;
         state.disclaim_queue.truncate(last);
-        let Some(&mut entry) = state.disclaimed.get(object) else { continue };
-        let kind = entry.kind;
-        let hook = state.kinds.as_slice()[kind].disclaim;
+        let hook = state.kinds.as_slice()[entry.kind].disclaim;
         let hook: DisclaimFn = core::mem::transmute(hook);
-        if hook(object as *mut c_void) == 0 {
-            crate::state::state().disclaimed.remove(object);
+        if hook(entry.object as *mut c_void) != 0 {
+            register(entry.object, entry.kind);
         }
     }
 }

@@ -105,6 +105,7 @@ pub unsafe fn decide(marker: &mut dyn AmbiguousMarker) {
             scan(marker, object, finalizer.order);
         }
     });
+    marker.drain();
     let begin = state.queue.len();
     let await_hook = data::AWAIT_FINALIZE_PROC.load(Relaxed);
     let queue = &mut state.queue;
@@ -123,10 +124,10 @@ pub unsafe fn decide(marker: &mut dyn AmbiguousMarker) {
     // be unreachable from others, so that the rest can be told.
     for queued in &queue.as_slice()[begin..] {
         if queued.finalizer.order != Order::Unreachable {
-            marker.scan(queued.object);
-            marker.mark_only(queued.object);
+            marker.visit(queued.object);
         }
     }
+    marker.drain();
     let mut at = begin;
     while at < queue.len() {
         let queued = queue.as_slice()[at];
@@ -136,8 +137,8 @@ pub unsafe fn decide(marker: &mut dyn AmbiguousMarker) {
                 queue.swap_remove(at);
                 continue;
             }
-            marker.scan(queued.object);
-            marker.mark_only(queued.object);
+            marker.visit(queued.object);
+            marker.drain();
         }
         at += 1;
     }
@@ -146,7 +147,7 @@ pub unsafe fn decide(marker: &mut dyn AmbiguousMarker) {
     forget_links(&mut state.long_links, marker);
 }
 
-/// Marks what a dead object refers to, and not itself.
+/// Makes what a dead object refers to be marked, and not itself.
 unsafe fn scan(marker: &mut dyn AmbiguousMarker, object: usize, order: Order) {
     if order == Order::Normal {
         return marker.scan(object);
@@ -158,7 +159,6 @@ unsafe fn scan(marker: &mut dyn AmbiguousMarker, object: usize, order: Order) {
             marker.visit_object_range((&raw const word) as usize, (&raw const word) as usize + 8);
         }
     }
-    marker.drain();
 }
 
 /// Clears links whose object is dead.

@@ -3,7 +3,7 @@
 //! They call no allocator, so that they may grow while threads are stopped. A
 //! mapping is replaced by one of twice the size and never shrinks. The map is
 //! open addressing with linear probing; removed entries leave a mark until the
-//! next growth.
+//! next growth, or until there are no others.
 //!
 //! Protection: the caller's; all are behind the one lock.
 
@@ -134,6 +134,10 @@ impl<V: Copy> Map<V> {
         Map { slots: ptr::null_mut(), capacity: 0, len: 0, filled: 0 }
     }
 
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     fn slots(&mut self) -> &mut [Slot<V>] {
         match self.capacity {
             0 => &mut [],
@@ -214,6 +218,11 @@ impl<V: Copy> Map<V> {
             }
         }
         self.len -= removed;
+        if self.len == 0 && self.filled != 0 {
+            self.filled = 0;
+            // SAFETY: zeroes are empty slots.
+            unsafe { ptr::write_bytes(self.slots, 0, self.capacity) };
+        }
     }
 
     pub fn for_each(&mut self, mut visit: impl FnMut(usize, &mut V)) {
@@ -224,7 +233,7 @@ impl<V: Copy> Map<V> {
     }
 
     fn grow(&mut self) {
-        let capacity = (self.len * 4).next_power_of_two().max(64);
+        let capacity = (self.len * 2 + 1).next_power_of_two().max(64);
         // SAFETY: a fresh mapping of zeroes is a table of empty slots; the old
         // one is this map's.
         unsafe {

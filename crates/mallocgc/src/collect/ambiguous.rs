@@ -33,8 +33,8 @@ pub trait AmbiguousMarker {
     /// As `visit_range`.
     unsafe fn visit_object_range(&mut self, from: usize, to: usize);
 
-    /// Marks everything that the object at `object` refers to, and all that is
-    /// reachable from there, but not the object itself.
+    /// Makes the next [`drain`](AmbiguousMarker::drain) mark everything that the object at
+    /// `object` refers to, and all that is reachable from there, but not the object itself.
     fn scan(&mut self, object: usize);
 
     /// Marks the object at `object` and nothing it refers to.
@@ -90,8 +90,14 @@ impl<const SHARED: bool> AmbiguousMarker for Client<'_, '_, SHARED> {
         if let Some(found) = self.find(object) {
             let span = self.space.span(found.span);
             if self.space.class_info(span.class()).scan != crate::heap::span_class::Scan::None {
-                self.marker.scan_unmarked(span, found.index);
-                self.drain();
+                self.marker.push_unmarked(span, found.index);
+                if self.work.take_overflow() {
+                    // There was no room for it. This needs none.
+                    self.marker.scan_unmarked(span, found.index);
+                    self.marker.drain();
+                    self.marker.rescan();
+                    self.drain();
+                }
             }
         }
     }
