@@ -22,6 +22,7 @@
 //! With mutators running there is one marker, which reads slots and page
 //! entries with Acquire; what they refer to is not freed meanwhile.
 
+use crate::base::claim::MarkingCycle;
 use crate::base::sync::{
     AtomicU32, AtomicUsize,
     Ordering::{Acquire, Relaxed},
@@ -37,7 +38,7 @@ use crate::heap::object::Found;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
-use crate::layout::Tracer;
+use crate::layout::{Beside, Reader, Tracer};
 use crate::os;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -87,6 +88,10 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     pub(crate) visited_roots: u64,
     /// Keys whose marks ephemerons wait for (`ephemeron::watch`).
     pub(crate) watched: Option<WatchedKeys>,
+    /// The cycle, if mutators run.
+    beside: Option<MarkingCycle>,
+    /// Bytes of references that trace functions read elsewhere than in their objects.
+    read_elsewhere_bytes: u64,
     space: &'s Space,
     shared: &'s SharedWork,
 }
@@ -126,9 +131,16 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             marked: Marked::default(),
             visited_roots: 0,
             watched: None,
+            beside: None,
+            read_elsewhere_bytes: 0,
             space,
             shared,
         }
+    }
+
+    /// A marker for the time in which mutators run.
+    pub(crate) fn beside(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, SHARED> {
+        Marker { beside: space.marking_cycle(), ..Marker::new(space, shared) }
     }
 
     /// Marks the object that `value` points into, if it points into one, and
@@ -470,7 +482,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             waiting -= 1;
             self.scan_hot::<K>(&mut hot, grey);
             if SLICED {
-                *budget = budget.saturating_sub(self.scan_bytes(grey));
+                let elsewhere = core::mem::take(&mut self.read_elsewhere_bytes);
+                *budget = budget.saturating_sub(self.scan_bytes(grey) + elsewhere);
             }
             if SHARED {
                 scans += 1;
@@ -690,14 +703,27 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         to: usize,
     ) {
         if let Some((trace, stride)) = layout.trace_function() {
-            let mut visit = |value: Address| self.visit(value.as_usize());
-            let mut tracer = Tracer::new(&mut visit);
+            let (space, beside) = (self.space, self.beside);
+            let mut read_bytes = 0;
+            let mut visit = |value: Address| {
+                read_bytes += WORD_SIZE as u64;
+                self.visit(value.as_usize());
+            };
+            let mut tracer = match beside {
+                None => Tracer::new(&mut visit),
+                Some(cycle) => {
+                    let beside = Beside::new(cycle, Reader::Marker, &space.stripes);
+                    Tracer::beside(&mut visit, beside)
+                }
+            };
             let stride = if stride == 0 { bytes } else { stride };
             for at in (0..bytes / stride).map(|element| object + element * stride) {
                 // SAFETY: whoever registered the function promised that it
                 // reads objects of this layout, which this is.
                 unsafe { trace(Address::new(at).as_ptr(), stride, &mut tracer) };
             }
+            drop(tracer);
+            self.read_elsewhere_bytes += read_bytes.saturating_sub(bytes as u64);
             return;
         }
         if layout.is_conservative() {

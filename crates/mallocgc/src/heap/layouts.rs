@@ -20,7 +20,7 @@ use crate::heap::error::AllocError;
 use crate::heap::meta::MetaStat;
 use crate::heap::space::Space;
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
-use crate::layout::{Encoding, LayoutId, TraceFn, TypeLayout};
+use crate::layout::{Calls, Encoding, LayoutId, TraceFn, TypeLayout};
 use Ordering::{Acquire, Relaxed, Release};
 
 /// The layout number of mixed spans; their objects name their own.
@@ -145,7 +145,7 @@ impl LayoutRecord {
     /// when it takes the whole object.
     pub(crate) fn trace_function(&self) -> Option<(TraceFn, usize)> {
         match self.encoding {
-            Encoding::Trace { function, stride_bytes } => Some((function, stride_bytes)),
+            Encoding::Trace { function, stride_bytes, .. } => Some((function, stride_bytes)),
             _ => None,
         }
     }
@@ -153,7 +153,10 @@ impl LayoutRecord {
     /// Whether a marker cannot tell the references of an object beside a mutator
     /// that writes it.
     pub(crate) fn is_opaque(&self) -> bool {
-        matches!(self.encoding, Encoding::Trace { .. } | Encoding::Conservative)
+        matches!(
+            self.encoding,
+            Encoding::Trace { calls: Calls::Stopped, .. } | Encoding::Conservative
+        )
     }
 
     /// Whether any word may be a reference.

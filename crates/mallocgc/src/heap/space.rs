@@ -24,6 +24,7 @@
 //! Not here: what is free in a span (`cache`), who is alive (`collect`).
 
 use crate::base::size_class::{MAX_CELLS, SizeClass, TINY_SIZE};
+use crate::base::stripes::Stripes;
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
 use crate::heap::ambiguous::Ambiguous;
@@ -152,6 +153,9 @@ pub struct Space {
     pub(crate) trigger_bytes: AtomicU64,
     /// The marking word (`newborn`).
     pub(crate) marking: AtomicU32,
+    /// Locks of small values in objects, for who changes or reads them while marking
+    /// runs.
+    pub(crate) stripes: Stripes,
     /// There is an object that the marker cannot read beside a mutator that
     /// writes it, since its layout is a function, or says nothing.
     pub(crate) has_opaque_objects: AtomicBool,
@@ -279,6 +283,7 @@ impl Space {
             live_bytes: AtomicU64::new(0),
             trigger_bytes: AtomicU64::new(u64::MAX),
             marking: AtomicU32::new(0),
+            stripes: Stripes::new(),
             has_opaque_objects: AtomicBool::new(false),
             short_of_memory: AtomicBool::new(false),
             fresh_bytes: AtomicU64::new(0),

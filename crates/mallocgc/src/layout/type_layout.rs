@@ -22,7 +22,7 @@ use crate::base::WORD_SIZE;
 
 use super::bits::{self, Bits};
 use super::program::Code;
-use super::{Encoding, LayoutError, Program, ProgramBuilder, TraceFn, WORDS_MAX};
+use super::{Calls, Encoding, LayoutError, Program, ProgramBuilder, TraceFn, WORDS_MAX};
 
 /// Longest fixed part, and longest repeated part, kept as a mask: 4096 words, the
 /// size of the largest cell. A mask of that length takes 512 bytes.
@@ -165,7 +165,13 @@ impl TypeLayout {
 
     /// A type of `size_bytes` bytes whose references `function` reports.
     pub const fn trace(size_bytes: usize, function: TraceFn) -> TypeLayout {
-        let encoding = Encoding::Trace { function, stride_bytes: 0 };
+        let encoding = Encoding::Trace { function, stride_bytes: 0, calls: Calls::Stopped };
+        TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }
+    }
+
+    /// The same with a function that may be called beside mutators.
+    pub(crate) const fn trace_beside(size_bytes: usize, function: TraceFn) -> TypeLayout {
+        let encoding = Encoding::Trace { function, stride_bytes: 0, calls: Calls::Beside };
         TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }
     }
 
@@ -220,8 +226,8 @@ impl TypeLayout {
             Encoding::NoScan => TypeLayout::noscan(bytes),
             Encoding::Conservative => TypeLayout::conservative(bytes),
             Encoding::Trace { .. } if bytes == 0 => return Err(LayoutError::ZeroWords),
-            Encoding::Trace { function, stride_bytes: 0 } => {
-                let encoding = Encoding::Trace { function, stride_bytes: bytes };
+            Encoding::Trace { function, stride_bytes: 0, calls } => {
+                let encoding = Encoding::Trace { function, stride_bytes: bytes, calls };
                 TypeLayout { encoding, ..TypeLayout::noscan(bytes) }
             }
             // Arrays of arrays of whole elements.

@@ -13,9 +13,12 @@
 //!
 //! Not here: the buffers (`world::shade`).
 
+use crate::base::claim::{MarkingCycle, ReadClaim};
 use crate::base::sync::{AtomicPtr, Ordering};
 use crate::base::{Address, WORD_SIZE};
+use crate::layout::{Beside, Reader, Tracer};
 use crate::raw::mutator::Mutator;
+use crate::world::callback;
 use Ordering::{Relaxed, Release};
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -173,6 +176,59 @@ impl Mutator {
             // SAFETY: a reference word of the object, by its layout.
             unsafe { self.pre_write(slot) };
         });
+    }
+
+    /// The barrier before a value is changed that is behind a claim: the first time
+    /// in a cycle, what it refers to is noted. `read` reads the value for its
+    /// references.
+    #[inline(always)]
+    pub(crate) fn before_change(&self, claim: &ReadClaim, read: &dyn Fn(&mut Tracer<'_>)) {
+        if let Some(cycle) = self.space().marking_cycle()
+            && !claim.is_read(cycle)
+        {
+            self.before_first_change(cycle, claim, read);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn before_first_change(
+        &self,
+        cycle: MarkingCycle,
+        claim: &ReadClaim,
+        read: &dyn Fn(&mut Tracer<'_>),
+    ) {
+        claim.read_or_wait(cycle, || {
+            // What a newborn object holds the mutator has had in hand since the flip,
+            // and the marker does not read it.
+            if !self.space().is_in_newborn(Address::from_ptr(core::ptr::from_ref(claim))) {
+                self.note_references(cycle, read);
+            }
+        });
+    }
+
+    /// Changes a small value whose references the marker reads under the lock of
+    /// its place, while marking runs. `read` reads it for its references, `write` changes it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn change_apart(
+        &self,
+        place: Address,
+        read: &dyn Fn(&mut Tracer<'_>),
+        write: &mut dyn FnMut(),
+    ) {
+        let Some(cycle) = self.space().marking_cycle() else { return write() };
+        self.note_references(cycle, read);
+        let _held = self.space().stripes.hold(place);
+        write();
+    }
+
+    fn note_references(&self, cycle: MarkingCycle, read: &dyn Fn(&mut Tracer<'_>)) {
+        // A trace function must not enter the heap.
+        let _inside = callback::enter();
+        let mut note = |value: Address| self.shade(value.as_usize());
+        let beside = Beside::new(cycle, Reader::Owner, &self.space().stripes);
+        read(&mut Tracer::beside(&mut note, beside));
     }
 
     /// Notes a reference for the marker, unless what it leads to is marked.
