@@ -327,7 +327,8 @@ fn run(seed: u64, config: Config, steps: u64) -> usize {
     heap.collect();
     heap.collect();
     assert_eq!(program.count.get(), alive, "seed {seed}");
-    assert_ne!(heap.raw().marking_utilization(), 0.0, "no cycle was beside the program");
+    let beside = heap.raw().marking_utilization() != 0.0;
+    assert!(zeal() || beside, "seed {seed}: no cycle was beside the program");
     program.roots.clear();
     heap.collect();
     heap.collect();
@@ -476,7 +477,7 @@ fn threads_share_locked_values_while_they_are_marked() {
                 });
             }
         });
-        assert_ne!(heap.raw().marking_utilization(), 0.0, "seed {seed}");
+        assert!(zeal() || heap.raw().marking_utilization() != 0.0, "seed {seed}");
         drop(roots);
         // What died while the first was marking is left for the second, and values go after a cycle.
         for _ in 0..3 {

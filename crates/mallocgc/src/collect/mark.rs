@@ -33,12 +33,12 @@ use crate::collect::mark_word::MarkWord;
 use crate::collect::watched_keys::WatchedKeys;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::ephemeron::{EphemeronWords, Key};
-use crate::heap::layouts::LayoutRecord;
+use crate::heap::layouts::{self, LayoutRecord};
 use crate::heap::object::Found;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
-use crate::layout::{Beside, Reader, Tracer};
+use crate::layout::{Beside, Reader, TraceFn, Tracer};
 use crate::os;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -702,29 +702,11 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         from: usize,
         to: usize,
     ) {
-        if let Some((trace, stride)) = layout.trace_function() {
-            let (space, beside) = (self.space, self.beside);
-            let mut read_bytes = 0;
-            let mut visit = |value: Address| {
-                read_bytes += WORD_SIZE as u64;
-                self.visit(value.as_usize());
+        if let Some(function) = layout.trace_function() {
+            return match self.beside {
+                Some(_) if layout.has_claims() => self.trace_claimed(function, object, bytes),
+                _ => self.trace(function, object, bytes),
             };
-            let mut tracer = match beside {
-                None => Tracer::new(&mut visit),
-                Some(cycle) => {
-                    let beside = Beside::new(cycle, Reader::Marker, &space.stripes);
-                    Tracer::beside(&mut visit, beside)
-                }
-            };
-            let stride = if stride == 0 { bytes } else { stride };
-            for at in (0..bytes / stride).map(|element| object + element * stride) {
-                // SAFETY: whoever registered the function promised that it
-                // reads objects of this layout, which this is.
-                unsafe { trace(Address::new(at).as_ptr(), stride, &mut tracer) };
-            }
-            drop(tracer);
-            self.read_elsewhere_bytes += read_bytes.saturating_sub(bytes as u64);
-            return;
         }
         if layout.is_conservative() {
             return self.scan_conservative(object + from, object + to);
@@ -733,6 +715,34 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             let value = self.load(object + word * WORD_SIZE);
             self.visit(value);
         });
+    }
+
+    /// An object that a mutator may want to change.
+    fn trace_claimed(&mut self, function: (TraceFn, usize), object: usize, bytes: usize) {
+        let found = self.space.find_cell(Address::new(object)).expect("grey objects are in a cell");
+        let claim = self.space.object_claim(self.space.span(found.span), found.index);
+        claim.read_if_free(|| self.trace(function, object, bytes));
+    }
+
+    /// Visits the references that a layout's function reports.
+    fn trace(&mut self, (function, stride): (TraceFn, usize), object: usize, bytes: usize) {
+        let (space, beside) = (self.space, self.beside);
+        let mut read_bytes = 0;
+        let mut visit = |value: Address| {
+            read_bytes += WORD_SIZE as u64;
+            self.visit(value.as_usize());
+        };
+        let mut tracer = match beside {
+            None => Tracer::new(&mut visit),
+            Some(cycle) => {
+                Tracer::beside(&mut visit, Beside::new(cycle, Reader::Marker, &space.stripes))
+            }
+        };
+        // SAFETY: whoever registered the function promised that it reads objects of
+        // this layout, which this is.
+        unsafe { layouts::trace_elements((function, stride), object, bytes, &mut tracer) };
+        drop(tracer);
+        self.read_elsewhere_bytes += read_bytes.saturating_sub(bytes as u64);
     }
 
     /// Visits every word of a range that names an allocated cell.

@@ -90,8 +90,8 @@ pub enum Encoding {
 /// When a trace function may be called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Calls {
-    /// While no mutator changes objects.
-    Stopped,
+    /// While no mutator changes the object: beside mutators under its claim.
+    Claimed,
     /// Beside mutators: what they change is in cells that keep them and the tracer apart.
     Beside,
 }

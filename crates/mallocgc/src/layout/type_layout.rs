@@ -164,8 +164,14 @@ impl TypeLayout {
     }
 
     /// A type of `size_bytes` bytes whose references `function` reports.
+    ///
+    /// Where a heap is marked beside its mutators, the function may be called on
+    /// the collector's thread while they run. An object is changed, and what the
+    /// function reads of it elsewhere, after
+    /// [`pre_write_object`](crate::raw::Mutator::pre_write_object), once after each
+    /// boundary; new ones as they are.
     pub const fn trace(size_bytes: usize, function: TraceFn) -> TypeLayout {
-        let encoding = Encoding::Trace { function, stride_bytes: 0, calls: Calls::Stopped };
+        let encoding = Encoding::Trace { function, stride_bytes: 0, calls: Calls::Claimed };
         TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }
     }
 

@@ -16,6 +16,7 @@
 use crate::base::claim::{MarkingCycle, ReadClaim};
 use crate::base::sync::{AtomicPtr, Ordering};
 use crate::base::{Address, WORD_SIZE};
+use crate::heap::layouts;
 use crate::layout::{Beside, Reader, Tracer};
 use crate::raw::mutator::Mutator;
 use crate::world::callback;
@@ -145,6 +146,11 @@ impl Mutator {
     /// layout has them, before these bytes are overwritten. Ask for the part of a
     /// large array that is to be written, and not for all of it.
     ///
+    /// Where a function says where the references are, all of the object is meant,
+    /// and what it keeps elsewhere: the object may be changed from then on until the
+    /// next boundary, in any way. If the marker is reading the object this moment,
+    /// the mutator waits for the end of that.
+    ///
     /// # Safety
     ///
     /// As for [`pre_write`](Mutator::pre_write), for each reference in the bytes.
@@ -170,6 +176,24 @@ impl Mutator {
         let found = space.find_object(address);
         let found = found.unwrap_or_else(|| panic!("{address:?} is in no object"));
         let layout = space.layout(space.layout_of(&found));
+        if let (Some(function), true, Some(cycle)) =
+            (layout.trace_function(), layout.has_claims(), space.marking_cycle())
+        {
+            let span = space.span(found.span);
+            return space.object_claim(span, found.index).read_or_wait(|| {
+                // As for cells: a newborn object is not read.
+                if space.is_newborn(span, found.index) {
+                    return;
+                }
+                let object = found.object.as_usize();
+                // SAFETY: whoever registered the function promised that it reads objects
+                // of this layout, which this is; its mutator is here, and the marker
+                // keeps away.
+                self.note_references(cycle, &|tracer| unsafe {
+                    layouts::trace_elements(function, object, found.bytes, tracer);
+                });
+            });
+        }
         let to = bytes.end.min(found.bytes) / WORD_SIZE;
         layout.for_each_reference(bytes.start / WORD_SIZE, to, |word| {
             let slot = found.object.add(word * WORD_SIZE).as_ptr::<*mut u8>();

@@ -65,9 +65,8 @@ pub struct Config {
     /// across a boundary is overwritten with
     /// [`Mutator::write`](crate::raw::Mutator::write) or after
     /// [`pre_write`](crate::raw::Mutator::pre_write) and its kin; the safe
-    /// interface's cells do that. Heaps that have objects of a raw layout with a
-    /// trace function, or of a conservative one, are marked in a stop
-    /// nevertheless.
+    /// interface's cells do that. Heaps that have objects of a conservative layout
+    /// are marked in a stop nevertheless.
     pub concurrent_from_bytes: usize,
     /// Seeds delays in marking beside mutators, for tests; 0, the default, is
     /// none.
