@@ -386,8 +386,7 @@ typedef struct {
   uint64_t memory_limit_bytes;
   /**
    * A heap with at least so many bytes of objects is marked beside its mutators, which then must use
-   * the write barrier. Heaps with objects of a layout with a trace function, or of a conservative
-   * one, are marked in a stop nevertheless. Default UINT64_MAX: none.
+   * the write barrier. Heaps with objects of a conservative layout are marked in a stop nevertheless. Default UINT64_MAX: none.
    */
   uint64_t concurrent_from_bytes;
   /**
@@ -888,7 +887,8 @@ void mallocgc_pre_write_range(const mallocgc_mutator *mutator, void **slots, siz
 
 /**
  * As mallocgc_pre_write, for the references in the bytes `from` to `to` of an object, wherever its layout has
- * them: before memset, memcpy and the like. `object` is its first byte.
+ * them: before memset, memcpy and the like. `object` is its first byte. Where a trace function tells, all of the object
+ * may be changed until the next boundary.
  *
  * @return mallocgc_error: NOT_ALLOCATED, NOT_AT_BEGINNING, BAD_ARGUMENT for `from` behind `to`, WRONG_THREAD, BUSY.
  */
@@ -962,8 +962,9 @@ mallocgc_error mallocgc_layout_program(const mallocgc_heap *heap,
 
 /**
  * Objects of `bytes` bytes whose references `trace` reports. It is called at every
- * cycle, with the world stopped, on any thread, perhaps on several at once with
- * different objects. It may be given an object of zeroes, and a cell longer than the object; it must not write, nor enter a
+ * cycle, on any thread, perhaps on several at once with different objects; with the world stopped, or, in a heap that
+ * is marked beside its mutators, while they run. Such an object is then changed after mallocgc_pre_write_object, once
+ * after each boundary, and a new one as it is. It may be given an object of zeroes, and a cell longer than the object; it must not write, nor enter a
  * heap. With a `stride` other than 0 it is called for each `stride` bytes of an object, as
  * for an array's elements. A process can have 256 such functions.
  *

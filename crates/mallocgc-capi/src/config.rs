@@ -27,8 +27,7 @@ pub struct mallocgc_config {
     /// collects more often before. Default UINT64_MAX: none.
     pub memory_limit_bytes: u64,
     /// A heap with at least so many bytes of objects is marked beside its mutators, which then must use
-    /// the write barrier. Heaps with objects of a layout with a trace function, or of a conservative
-    /// one, are marked in a stop nevertheless. Default UINT64_MAX: none.
+    /// the write barrier. Heaps with objects of a conservative layout are marked in a stop nevertheless. Default UINT64_MAX: none.
     pub concurrent_from_bytes: u64,
     /// Bytes of address range; 0, the default, lets the heap choose.
     pub reserve_bytes: u64,

@@ -145,8 +145,9 @@ pub unsafe extern "C" fn mallocgc_layout_program(
 }
 
 /// Objects of `bytes` bytes whose references `trace` reports. It is called at every
-/// cycle, with the world stopped, on any thread, perhaps on several at once with
-/// different objects. It may be given an object of zeroes, and a cell longer than the object; it must not write, nor enter a
+/// cycle, on any thread, perhaps on several at once with different objects; with the world stopped, or, in a heap that
+/// is marked beside its mutators, while they run. Such an object is then changed after mallocgc_pre_write_object, once
+/// after each boundary, and a new one as it is. It may be given an object of zeroes, and a cell longer than the object; it must not write, nor enter a
 /// heap. With a `stride` other than 0 it is called for each `stride` bytes of an object, as
 /// for an array's elements. A process can have 256 such functions.
 ///

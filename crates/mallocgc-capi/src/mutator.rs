@@ -209,7 +209,8 @@ pub unsafe extern "C" fn mallocgc_pre_write_range(
 }
 
 /// As mallocgc_pre_write, for the references in the bytes `from` to `to` of an object, wherever its layout has
-/// them: before memset, memcpy and the like. `object` is its first byte.
+/// them: before memset, memcpy and the like. `object` is its first byte. Where a trace function tells, all of the object
+/// may be changed until the next boundary.
 ///
 /// @return mallocgc_error: NOT_ALLOCATED, NOT_AT_BEGINNING, BAD_ARGUMENT for `from` behind `to`, WRONG_THREAD, BUSY.
 #[unsafe(no_mangle)]

@@ -287,17 +287,105 @@ fn what_a_mutator_noted_is_taken_when_it_detaches() {
 
 #[test]
 fn a_heap_with_opaque_objects_is_marked_in_a_stop() {
-    for layout in [TypeLayout::conservative(24), TypeLayout::trace(24, |_, _, _| {})] {
+    let heap = stepped();
+    let mutator = heap.attach().unwrap();
+    chain(&mutator, pair(&heap), 100);
+    begin(&mutator);
+    // The cycle that is open is not disturbed by what is newborn.
+    let object = mutator.new_object(heap.layout(&TypeLayout::conservative(24)).unwrap()).unwrap();
+    finish(&mutator);
+    assert!(find(&heap, object).is_some());
+    assert_eq!(mutator.step(Force::NowAndSweep, 1), Ok(Step::Finished));
+    assert_eq!(heap.stats().heap_objects, 100);
+}
+
+/// References in memory that only a function knows: a vector of numbers of objects.
+mod listed {
+    use super::*;
+    use mallocgc::layout::Tracer;
+
+    /// # Safety
+    ///
+    /// The object's first word is null, or the address of such a vector.
+    unsafe fn trace(object: *mut u8, _: usize, tracer: &mut Tracer<'_>) {
+        // SAFETY: the caller's promise.
+        let list = unsafe { object.cast::<*const Vec<usize>>().read().as_ref() };
+        for &reference in list.into_iter().flatten() {
+            tracer.visit(std::ptr::with_exposed_provenance::<u8>(reference));
+        }
+    }
+
+    pub(super) fn layout(heap: &Heap, words: usize) -> Layout {
+        heap.layout(&TypeLayout::trace(words * 8, trace)).unwrap()
+    }
+
+    /// An object that lists others.
+    pub(super) fn new(mutator: &Mutator, layout: Layout, words: usize) -> Object {
+        let object = mutator.mallocgc(words * 8, layout, AllocFlags::NONE).unwrap();
+        let list = Box::into_raw(Box::<Vec<usize>>::default());
+        set_word(object, 0, list.expose_provenance());
+        object
+    }
+
+    /// Changes the list, after the barrier. Vectors are leaked when the test ends.
+    pub(super) fn change(mutator: &Mutator, object: Object, change: impl FnOnce(&mut Vec<usize>)) {
+        // SAFETY: an object of `new`, in hand.
+        unsafe { mutator.pre_write_object(object, 0..8) };
+        let list = std::ptr::with_exposed_provenance_mut::<Vec<usize>>(word(object, 0));
+        // SAFETY: as above; after the barrier nobody else reads it.
+        change(unsafe { &mut *list });
+    }
+}
+
+#[test]
+fn an_object_that_a_function_reads_is_read_before_it_is_changed() {
+    // Of every way to have a cell: with a header or not, of the smallest size, and large.
+    for (words, warm) in [(1, false), (1, true), (4, false), (4, true), (6000, false)] {
         let heap = stepped();
         let mutator = heap.attach().unwrap();
-        chain(&mutator, pair(&heap), 100);
+        let (pair, layout) = (pair(&heap), listed::layout(&heap, words));
+        if warm {
+            (0..20_000 / words).for_each(|_| _ = listed::new(&mutator, layout, words));
+        }
+        let (first, last) = chain(&mutator, pair, 1000);
+        let (early, late) =
+            (listed::new(&mutator, layout, words), listed::new(&mutator, layout, words));
+        mutator.push_root(early);
+        link(&mutator, last, 1, late);
+        let hidden: Vec<Object> = (0..50)
+            .map(|value| {
+                let object = mutator.new_object(pair).unwrap();
+                set_word(object, 2, value);
+                listed::change(&mutator, late, |list| list.push(number(object)));
+                object
+            })
+            .collect();
+        let neighbour = listed::new(&mutator, layout, words);
+        link(&mutator, first, 1, neighbour);
+        listed::change(&mutator, neighbour, |list| list.push(number(first)));
         begin(&mutator);
-        // The cycle that is open is not disturbed by what is newborn.
-        let object = mutator.new_object(heap.layout(&layout).unwrap()).unwrap();
+        assert_eq!(mutator.step(Force::Now, 240), Ok(Step::Marking));
+        // From where the marker has not been to where it has.
+        let mut taken = Vec::new();
+        listed::change(&mutator, late, |list| taken = std::mem::take(list));
+        listed::change(&mutator, early, |list| list.extend(&taken[..49]));
+        // A newborn one holds what it likes.
+        let newborn = listed::new(&mutator, layout, words);
+        listed::change(&mutator, newborn, |list| list.push(taken[49]));
+        listed::change(&mutator, early, |list| list.push(number(newborn)));
         finish(&mutator);
-        assert!(find(&heap, object).is_some());
-        assert_eq!(mutator.step(Force::NowAndSweep, 1), Ok(Step::Finished));
-        assert_eq!(heap.stats().heap_objects, 100);
+        for (value, &object) in hidden.iter().enumerate() {
+            assert!(find(&heap, object).is_some(), "{words} words, object {value}");
+            assert_eq!(word(object, 2), value);
+        }
+        // Claims of a cycle are not those of the next.
+        begin(&mutator);
+        listed::change(&mutator, early, |list| list.clear());
+        finish(&mutator);
+        assert!(find(&heap, hidden[0]).is_some(), "reachable when the cycle began");
+        finish(&mutator);
+        assert!(hidden.iter().all(|&object| find(&heap, object).is_none()));
+        assert_eq!(heap.stats().heap_objects, 1003, "{words} words");
     }
 }
 

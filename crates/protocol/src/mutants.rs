@@ -19,7 +19,7 @@ pub(crate) struct Mutant {
 }
 
 /// Each of these must be caught.
-pub(crate) const MUTANTS: [Mutant; 27] = [
+pub(crate) const MUTANTS: [Mutant; 28] = [
     Mutant {
         name: "ragged-flip",
         says: "mutators learn of the cycle one by one, in one handshake",
@@ -171,6 +171,12 @@ pub(crate) const MUTANTS: [Mutant; 27] = [
         scope: CLAIMED,
     },
     Mutant {
+        name: "write-before-claim",
+        says: "a store comes first, and then the object is claimed and what it refers to shaded",
+        variant: Variant { claim: Claim::WriteFirst, ..SHIPPED },
+        scope: CLAIMED,
+    },
+    Mutant {
         name: "claim-unreported",
         says: "an object claimed by a mutator is not work that a handshake reports",
         variant: Variant { claim: Claim::Unreported, ..SHIPPED },
@@ -184,8 +190,18 @@ pub(crate) const MUTANTS: [Mutant; 27] = [
     },
 ];
 
+const TWO_STOPS: Variant = Variant {
+    end: End::Stop,
+    roots_read: RootsRead::InFlip,
+    root_drop: RootDrop::Unshaded,
+    root_set: RootSet::Unshaded,
+    hand_out: HandOut::Unshaded,
+    upgrade: Upgrade::Shades,
+    ..SHIPPED
+};
+
 /// Each of these holds, too.
-pub(crate) const ALTERNATIVES: [Mutant; 5] = [
+pub(crate) const ALTERNATIVES: [Mutant; 6] = [
     Mutant {
         name: "stop-at-end",
         says: "the world is stopped from the last buffers to the sweep",
@@ -207,16 +223,14 @@ pub(crate) const ALTERNATIVES: [Mutant; 5] = [
     Mutant {
         name: "two-stops",
         says: "both of these, and weak handles shade at any time: what the library does",
-        variant: Variant {
-            end: End::Stop,
-            roots_read: RootsRead::InFlip,
-            root_drop: RootDrop::Unshaded,
-            root_set: RootSet::Unshaded,
-            hand_out: HandOut::Unshaded,
-            upgrade: Upgrade::Shades,
-            ..SHIPPED
-        },
+        variant: TWO_STOPS,
         scope: BOTH,
+    },
+    Mutant {
+        name: "two-stops-claimed",
+        says: "the same with claimed objects, as the cells of the safe interface are",
+        variant: TWO_STOPS,
+        scope: CLAIMED,
     },
     Mutant {
         name: "root-drop-shaded",

@@ -186,6 +186,8 @@ pub(crate) enum Claim {
     Unreported,
     /// Shades the one reference that is overwritten, stores.
     ShadeOnly,
+    /// Stores, claims the object, shades what it refers to.
+    WriteFirst,
 }
 
 /// A protocol.

@@ -20,6 +20,7 @@
 //! Protection: as for `cycle`: the caller of every function but `try_mark` holds
 //! the cycle lock. One marker at a time works beside the mutators, under a lock of its own. The argument is in `docs/design/concurrent.md`.
 
+use crate::base::claim::MarkingCycle;
 use crate::base::sync::{AtomicU64, Lock, LockGuard, Ordering::Relaxed, Rank};
 use crate::collect::cycle::{
     Collector, CycleReport, Extensions, Marking, NoUnwinding, Parts, Request,
@@ -27,6 +28,7 @@ use crate::collect::cycle::{
 use crate::collect::ephemeron;
 use crate::collect::mark::{Marked, Marker};
 use crate::os;
+use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
 use crate::world::stop::{StopTimedOut, Stopped};
 
@@ -116,7 +118,7 @@ impl Concurrent {
         let marked = marker.marked;
         marker.offer_all();
         drop(marker);
-        space.begin_newborns();
+        space.begin_newborns(MarkingCycle::numbered(collector.cycles() + 1));
         // Nothing is due while it runs, until the pacer says when it is late.
         space.trigger_bytes.store(u64::MAX, Relaxed);
         stopped.for_each_mutator(|mutator| _ = mutator.cache.take_granted());
@@ -165,7 +167,10 @@ impl Concurrent {
         let begin = os::now_nanos();
         let cpu_begin = os::thread_cpu_nanos();
         let mut left = budget.max(1);
-        let mut marker = Marker::<false>::new(parts.space, &collector.work);
+        // Trace functions.
+        let _inside = callback::enter();
+        let no_unwinding = NoUnwinding;
+        let mut marker = Marker::<false>::beside(parts.space, &collector.work);
         let slice = loop {
             if !marker.drain_for(&mut left) {
                 break Slice::More;
@@ -177,6 +182,7 @@ impl Concurrent {
         marker.offer_all();
         let marked = marker.marked;
         drop(marker);
+        core::mem::forget(no_unwinding);
         let mut open = self.open.lock();
         let open = open.as_mut().expect("a cycle is open");
         open.marked += marked;
@@ -216,6 +222,7 @@ impl Concurrent {
         stopped.take_shades(|value| marker.visit(value));
         let lost = parts.world.shades.take_lost();
         let mut budget = STOP_WORK_BYTES;
+        let inside = callback::enter();
         while !lost && !marker.drain_for(&mut budget) {
             if open.rounds < ROUNDS_MAX {
                 open.rounds += 1;
@@ -230,6 +237,7 @@ impl Concurrent {
             }
             budget = u64::MAX;
         }
+        drop(inside);
         let helper_nanos = AtomicU64::new(0);
         let marking = self.marking(collector, parts, request, &stopped, &helper_nanos);
         open.marked = if lost {

@@ -22,6 +22,7 @@
 //! With mutators running there is one marker, which reads slots and page
 //! entries with Acquire; what they refer to is not freed meanwhile.
 
+use crate::base::claim::MarkingCycle;
 use crate::base::sync::{
     AtomicU32, AtomicUsize,
     Ordering::{Acquire, Relaxed},
@@ -32,12 +33,12 @@ use crate::collect::mark_word::MarkWord;
 use crate::collect::watched_keys::WatchedKeys;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::ephemeron::{EphemeronWords, Key};
-use crate::heap::layouts::LayoutRecord;
+use crate::heap::layouts::{self, LayoutRecord};
 use crate::heap::object::Found;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
-use crate::layout::Tracer;
+use crate::layout::{Beside, Reader, TraceFn, Tracer};
 use crate::os;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -90,6 +91,10 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     pub(crate) visited_roots: u64,
     /// Keys whose marks ephemerons wait for (`ephemeron::watch`).
     pub(crate) watched: Option<WatchedKeys>,
+    /// The cycle, if mutators run.
+    beside: Option<MarkingCycle>,
+    /// Bytes of references that trace functions read elsewhere than in their objects.
+    read_elsewhere_bytes: u64,
     pub(super) space: &'s Space,
     pub(super) shared: &'s SharedWork,
 }
@@ -129,9 +134,16 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             marked: Marked::default(),
             visited_roots: 0,
             watched: None,
+            beside: None,
+            read_elsewhere_bytes: 0,
             space,
             shared,
         }
+    }
+
+    /// A marker for the time in which mutators run.
+    pub(crate) fn beside(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, SHARED> {
+        Marker { beside: space.marking_cycle(), ..Marker::new(space, shared) }
     }
 
     /// Marks the object that `value` points into, if it points into one, and
@@ -475,7 +487,8 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             waiting -= 1;
             self.scan_hot::<K>(&mut hot, grey);
             if SLICED {
-                *budget = budget.saturating_sub(self.scan_bytes(grey));
+                let elsewhere = core::mem::take(&mut self.read_elsewhere_bytes);
+                *budget = budget.saturating_sub(self.scan_bytes(grey) + elsewhere);
             }
             if SHARED {
                 scans += 1;
@@ -698,16 +711,11 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         from: usize,
         to: usize,
     ) {
-        if let Some((trace, stride)) = layout.trace_function() {
-            let mut visit = |value: Address| self.visit(value.as_usize());
-            let mut tracer = Tracer::new(&mut visit);
-            let stride = if stride == 0 { bytes } else { stride };
-            for at in (0..bytes / stride).map(|element| object + element * stride) {
-                // SAFETY: whoever registered the function promised that it
-                // reads objects of this layout, which this is.
-                unsafe { trace(Address::new(at).as_ptr(), stride, &mut tracer) };
-            }
-            return;
+        if let Some(function) = layout.trace_function() {
+            return match self.beside {
+                Some(_) if layout.has_claims() => self.trace_claimed(function, object, bytes),
+                _ => self.trace(function, object, bytes),
+            };
         }
         if layout.is_conservative() {
             return self.scan_conservative(object + from, object + to);
@@ -716,6 +724,34 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             let value = self.load(object + word * WORD_SIZE);
             self.visit(value);
         });
+    }
+
+    /// An object that a mutator may want to change.
+    fn trace_claimed(&mut self, function: (TraceFn, usize), object: usize, bytes: usize) {
+        let found = self.space.find_cell(Address::new(object)).expect("grey objects are in a cell");
+        let claim = self.space.object_claim(self.space.span(found.span), found.index);
+        claim.read_if_free(|| self.trace(function, object, bytes));
+    }
+
+    /// Visits the references that a layout's function reports.
+    fn trace(&mut self, (function, stride): (TraceFn, usize), object: usize, bytes: usize) {
+        let (space, beside) = (self.space, self.beside);
+        let mut read_bytes = 0;
+        let mut visit = |value: Address| {
+            read_bytes += WORD_SIZE as u64;
+            self.visit(value.as_usize());
+        };
+        let mut tracer = match beside {
+            None => Tracer::new(&mut visit),
+            Some(cycle) => {
+                Tracer::beside(&mut visit, Beside::new(cycle, Reader::Marker, &space.stripes))
+            }
+        };
+        // SAFETY: whoever registered the function promised that it reads objects of
+        // this layout, which this is.
+        unsafe { layouts::trace_elements((function, stride), object, bytes, &mut tracer) };
+        drop(tracer);
+        self.read_elsewhere_bytes += read_bytes.saturating_sub(bytes as u64);
     }
 
     /// Visits every word of a range that names an allocated cell. The world is

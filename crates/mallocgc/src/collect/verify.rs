@@ -18,7 +18,7 @@
 
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PAGE_SHIFT, PageId, WORD_SIZE};
-use crate::heap::layouts::LayoutRecord;
+use crate::heap::layouts::{self, LayoutRecord};
 use crate::heap::object::Found;
 use crate::heap::space::Space;
 use crate::heap::span::{PageInfo, Span, SpanId};
@@ -418,16 +418,14 @@ fn for_each_reference(
     bytes: usize,
     visit: &mut dyn FnMut(usize, Address),
 ) {
-    if let Some((trace, stride)) = layout.trace_function() {
-        let stride = if stride == 0 { bytes } else { stride };
-        for element in 0..bytes / stride {
-            let at = object.add(element * stride);
-            let mut report = |value: Address| visit(0, value);
-            // SAFETY: whoever registered the function promised that it reads
-            // objects of this layout, which this is.
-            unsafe { trace(at.as_ptr(), stride, &mut Tracer::new(&mut report)) };
-        }
-        return;
+    if let Some(function) = layout.trace_function() {
+        let mut report = |value: Address| visit(0, value);
+        // SAFETY: whoever registered the function promised that it reads objects
+        // of this layout, which this is. The world is stopped.
+        return unsafe {
+            let mut tracer = Tracer::new(&mut report);
+            layouts::trace_elements(function, object.as_usize(), bytes, &mut tracer);
+        };
     }
     if layout.is_conservative() {
         return;

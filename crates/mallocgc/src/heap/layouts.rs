@@ -18,9 +18,10 @@ use crate::base::sync::{AtomicU16, AtomicUsize, Ordering};
 use crate::base::{Address, WORD_SIZE};
 use crate::heap::error::AllocError;
 use crate::heap::meta::MetaStat;
+use crate::heap::object_claim::CLAIMED_BYTES_MIN;
 use crate::heap::space::Space;
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
-use crate::layout::{Encoding, LayoutId, TraceFn, TypeLayout};
+use crate::layout::{Calls, Encoding, LayoutId, TraceFn, Tracer, TypeLayout};
 use Ordering::{Acquire, Relaxed, Release};
 
 /// The layout number of mixed spans; their objects name their own.
@@ -145,7 +146,7 @@ impl LayoutRecord {
     /// when it takes the whole object.
     pub(crate) fn trace_function(&self) -> Option<(TraceFn, usize)> {
         match self.encoding {
-            Encoding::Trace { function, stride_bytes } => Some((function, stride_bytes)),
+            Encoding::Trace { function, stride_bytes, .. } => Some((function, stride_bytes)),
             _ => None,
         }
     }
@@ -153,7 +154,19 @@ impl LayoutRecord {
     /// Whether a marker cannot tell the references of an object beside a mutator
     /// that writes it.
     pub(crate) fn is_opaque(&self) -> bool {
-        matches!(self.encoding, Encoding::Trace { .. } | Encoding::Conservative)
+        matches!(self.encoding, Encoding::Conservative)
+    }
+
+    /// Whether an object is claimed by who reads it beside mutators.
+    #[inline]
+    pub(crate) fn has_claims(&self) -> bool {
+        matches!(self.encoding, Encoding::Trace { calls: Calls::Claimed, .. })
+    }
+
+    /// Bytes to allocate for an object of so many: claims need room beside the marks.
+    #[inline]
+    pub(crate) fn cell_bytes_for(&self, bytes: usize) -> usize {
+        if self.has_claims() { bytes.max(CLAIMED_BYTES_MIN) } else { bytes }
     }
 
     /// Whether any word may be a reference.
@@ -201,6 +214,26 @@ impl LayoutRecord {
                 mask &= mask - 1;
             }
         }
+    }
+}
+
+/// Calls a trace function for an object: once, or for each of its elements of so
+/// many bytes.
+///
+/// # Safety
+///
+/// The function is of the object's layout, and nobody changes the object.
+pub(crate) unsafe fn trace_elements(
+    (function, stride): (TraceFn, usize),
+    object: usize,
+    bytes: usize,
+    tracer: &mut Tracer<'_>,
+) {
+    let stride = if stride == 0 { bytes } else { stride };
+    for element in 0..bytes / stride {
+        let at = Address::new(object + element * stride);
+        // SAFETY: the caller's promise; the element lies in the object.
+        unsafe { function(at.as_ptr(), stride, tracer) };
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod open_chunk;
 pub mod span;
 pub(crate) mod page_entry;
 pub mod span_class;
+pub(crate) mod object_claim;
 pub mod layouts;
 pub mod central;
 mod first_touch;

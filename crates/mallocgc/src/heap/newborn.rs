@@ -18,6 +18,7 @@
 //! Protection: as for spans. `marking` changes while the world is stopped;
 //! `loom_models` below has the sweeper beside somebody who asks about a cell.
 
+use crate::base::claim::MarkingCycle;
 use crate::base::sync::{
     Ordering::{Acquire, Relaxed, Release},
     model,
@@ -25,9 +26,6 @@ use crate::base::sync::{
 use crate::base::{Address, PageId};
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span};
-
-/// What the marking word says while marking runs beside the mutators.
-pub(crate) const MARKING: u32 = 1;
 
 impl Space {
     /// Whether marking runs beside the mutators: what is allocated is newborn,
@@ -39,10 +37,17 @@ impl Space {
         self.marking.load(Relaxed) != 0
     }
 
+    /// The cycle that marks beside the mutators, if one does.
+    #[inline(always)]
+    pub(crate) fn marking_cycle(&self) -> Option<MarkingCycle> {
+        // Relaxed: as in `is_marking`.
+        MarkingCycle::of_word(self.marking.load(Relaxed))
+    }
+
     /// From here on what is allocated is newborn. The world is stopped, and no
     /// cursor has a span.
-    pub(crate) fn begin_newborns(&self) {
-        self.marking.store(MARKING, Relaxed);
+    pub(crate) fn begin_newborns(&self, cycle: MarkingCycle) {
+        self.marking.store(cycle.word(), Relaxed);
     }
 
     /// Ends it. The world is stopped.
@@ -85,6 +90,17 @@ impl Space {
     #[inline]
     pub(crate) fn is_newborn(&self, span: &Span, index: usize) -> bool {
         self.newborn_word(span, index / 64) >> (index % 64) & 1 != 0
+    }
+
+    /// Whether an address lies in a newborn object, as a mutator asks that has the
+    /// object. `false` for addresses elsewhere.
+    pub(crate) fn is_in_newborn(&self, address: Address) -> bool {
+        let Some(page) = self.page_of(address) else { return false };
+        if !self.page_info(page).has(PageInfo::NEWBORN) {
+            return false;
+        }
+        self.find_cell(address)
+            .is_some_and(|found| self.is_newborn(self.span(found.span), found.index))
     }
 
     /// Of 64 cells, those that are marked or newborn.

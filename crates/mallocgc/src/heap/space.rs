@@ -24,6 +24,7 @@
 //! Not here: what is free in a span (`cache`), who is alive (`collect`).
 
 use crate::base::size_class::{MAX_CELLS, SizeClass, TINY_SIZE};
+use crate::base::stripes::Stripes;
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, address::round_up};
 use crate::heap::ambiguous::Ambiguous;
@@ -34,6 +35,7 @@ use crate::heap::layouts::{LAYOUT_LIMIT, LayoutRecord, MIXED_LAYOUT};
 use crate::heap::limits::{Limits, Room};
 use crate::heap::meta::Meta;
 use crate::heap::newborn;
+use crate::heap::object_claim::{CLAIM_OFFSET, ClaimWord, ObjectClaim};
 use crate::heap::page_entry::PageEntry;
 use crate::heap::pages::{PageRun, Pages};
 use crate::heap::span::{PageInfo, Shape, Span, SpanId};
@@ -152,6 +154,9 @@ pub struct Space {
     pub(crate) trigger_bytes: AtomicU64,
     /// The marking word (`newborn`).
     pub(crate) marking: AtomicU32,
+    /// Locks of small values in objects, for who changes or reads them while marking
+    /// runs.
+    pub(crate) stripes: Stripes,
     /// There is an object that the marker cannot read beside a mutator that
     /// writes it, since its layout is a function, or says nothing.
     pub(crate) has_opaque_objects: AtomicBool,
@@ -279,6 +284,7 @@ impl Space {
             live_bytes: AtomicU64::new(0),
             trigger_bytes: AtomicU64::new(u64::MAX),
             marking: AtomicU32::new(0),
+            stripes: Stripes::new(),
             has_opaque_objects: AtomicBool::new(false),
             short_of_memory: AtomicBool::new(false),
             fresh_bytes: AtomicU64::new(0),
@@ -567,6 +573,47 @@ impl Space {
         self.bits(self.mark_table(), span)
     }
 
+    /// The claim to an object of a span whose class has claims.
+    pub(crate) fn object_claim(&self, span: &Span, index: usize) -> ObjectClaim<'_> {
+        let [begun, ended] = self.claim_words(span).map(|words| {
+            let word = NonNull::from(&words[index / 64]).cast::<ClaimWord>();
+            // SAFETY: a word of the bitmap, which is all that a `ClaimWord` is.
+            unsafe { word.as_ref() }
+        });
+        ObjectClaim { begun, ended, bit: 1 << (index % 64) }
+    }
+
+    /// Where the claims of a span's objects are: behind its bits.
+    fn claim_words(&self, span: &Span) -> [&[AtomicU64]; 2] {
+        debug_assert!(self.has_claims(span));
+        self.bitmaps.map(|table| {
+            // SAFETY: such spans have at most half as many cells as a page's words
+            // have bits (`cell_bytes_for`), so that this many words more are there.
+            let behind = unsafe { table.add(CLAIM_OFFSET) };
+            self.bits(behind, span)
+        })
+    }
+
+    /// Whether objects of a span may be claimed.
+    fn has_claims(&self, span: &Span) -> bool {
+        let info = self.class_info(span.class());
+        match info.scan {
+            Scan::Mixed => true,
+            // SAFETY: a class with a function has a layout, whose record lives as long as the heap.
+            Scan::Trace => unsafe { &*info.layout }.has_claims(),
+            _ => false,
+        }
+    }
+
+    /// Forgets who has read a span's objects. The caller owns the span.
+    pub(crate) fn clear_claims(&self, span: &Span) {
+        if self.has_claims(span) {
+            for word in self.claim_words(span).into_iter().flatten() {
+                word.store(0, Relaxed);
+            }
+        }
+    }
+
     /// Ends marking: what is marked has survived. The world is stopped.
     pub(crate) fn flip(&self) {
         self.parity.fetch_xor(1, Relaxed);
@@ -700,6 +747,7 @@ impl Space {
                 word.store(0, Relaxed);
             }
         }
+        self.clear_claims(span);
         sanitizer::poison(span.base(), pages << PAGE_SHIFT);
         self.span_count.fetch_add(1, Relaxed);
         self.publish(id, run, class, large);

@@ -81,6 +81,7 @@ impl Space {
             span.set_sparse_sweeps(0);
         }
         self.clear_newborns(span);
+        self.clear_claims(span);
         span.set_taken(live);
         span.set_free_index(0);
         span.set_swept(self.sweep_generation());

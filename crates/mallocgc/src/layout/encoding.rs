@@ -77,12 +77,23 @@ pub enum Encoding {
         /// Bytes between the elements to call it for, as many as fit in the cell;
         /// 0 when it takes the whole cell at once.
         stride_bytes: usize,
+        /// What it may be called beside.
+        calls: Calls,
     },
     /// Any word may hold one, or a number that looks like one.
     Conservative,
     /// The first word, which does not keep what it leads to alive, and the
     /// second, which does while the first leads to something alive.
     Ephemeron,
+}
+
+/// When a trace function may be called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Calls {
+    /// While no mutator changes the object: beside mutators under its claim.
+    Claimed,
+    /// Beside mutators: what they change is in cells that keep them and the tracer apart.
+    Beside,
 }
 
 impl Encoding {
@@ -266,8 +277,8 @@ impl Encoding {
             Encoding::Program { bytes, words, tail_words } => {
                 [5, bytes.into(), words as u64, tail_words as u64, 0]
             }
-            Encoding::Trace { function, stride_bytes } => {
-                [6, function as *const () as u64, stride_bytes as u64, 0, 0]
+            Encoding::Trace { function, stride_bytes, calls } => {
+                [6, function as *const () as u64, stride_bytes as u64, calls as u64, 0]
             }
             Encoding::Conservative => [7, 0, 0, 0, 0],
             Encoding::Ephemeron => [8, 0, 0, 0, 0],

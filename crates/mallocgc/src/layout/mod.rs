@@ -20,9 +20,10 @@ mod program;
 mod encoding;
 mod type_layout;
 
-pub use encoding::{Chunks, Encoding, PointerWords, UNROLLED_WORDS_MAX};
+pub use encoding::{Calls, Chunks, Encoding, PointerWords, UNROLLED_WORDS_MAX};
 pub use error::LayoutError;
 pub use program::{PROGRAM_BYTES_MAX, PROGRAM_DEPTH_MAX, Program, ProgramBuilder};
+pub(crate) use trace::{Beside, Reader};
 pub use trace::{TraceFn, Tracer};
 pub use type_layout::{FIXED_WORDS_MAX, TypeLayout};
 

@@ -3,6 +3,8 @@
 use core::fmt;
 
 use crate::base::Address;
+use crate::base::claim::{MarkingCycle, ReadClaim};
+use crate::base::stripes::{Held, Stripes};
 
 /// Reports every reference in one object to the tracer.
 ///
@@ -23,12 +25,71 @@ pub type TraceFn = unsafe fn(object: *mut u8, size: usize, tracer: &mut Tracer<'
 /// It hides what is done with them: marking, verifying, dumping.
 pub struct Tracer<'a> {
     visit: &'a mut dyn FnMut(Address),
+    beside: Option<Beside<'a>>,
+}
+
+/// How values are read that mutators may be changing.
+pub(crate) struct Beside<'a> {
+    cycle: MarkingCycle,
+    reader: Reader,
+    stripes: &'a Stripes,
+    held: Option<Held<'a>>,
+}
+
+/// Who reads them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reader {
+    /// The marker, which passes over what others have.
+    Marker,
+    /// The mutator that has the value to itself, and is about to change it.
+    Owner,
+}
+
+impl<'a> Beside<'a> {
+    pub(crate) fn new(cycle: MarkingCycle, reader: Reader, stripes: &'a Stripes) -> Beside<'a> {
+        Beside { cycle, reader, stripes, held: None }
+    }
 }
 
 impl<'a> Tracer<'a> {
-    /// A tracer that calls `visit` with each reference that is not null.
-    pub fn new(visit: &'a mut dyn FnMut(Address)) -> Tracer<'a> {
-        Tracer { visit }
+    /// A tracer that calls `visit` with each reference that is not null, while
+    /// nobody changes an object.
+    pub(crate) fn new(visit: &'a mut dyn FnMut(Address)) -> Tracer<'a> {
+        Tracer { visit, beside: None }
+    }
+
+    /// The same beside mutators.
+    pub(crate) fn beside(visit: &'a mut dyn FnMut(Address), beside: Beside<'a>) -> Tracer<'a> {
+        Tracer { visit, beside: Some(beside) }
+    }
+
+    /// Calls `read` for a value that is behind a claim, unless it was read in this
+    /// cycle, or another thread is at it.
+    #[inline]
+    pub(crate) fn read_claimed(&mut self, claim: &ReadClaim, read: impl FnOnce(&mut Self)) {
+        let Some(beside) = &mut self.beside else { return read(self) };
+        // It may take long.
+        beside.held = None;
+        let (cycle, reader) = (beside.cycle, beside.reader);
+        match reader {
+            Reader::Marker => claim.read_if_free(cycle, || read(self)),
+            Reader::Owner => claim.read_or_wait(cycle, || read(self)),
+        }
+    }
+
+    /// From here on, and until the next such call, nobody changes a small value
+    /// at an address who takes the lock of its place.
+    #[inline]
+    pub(crate) fn keep_writers_off(&mut self, address: Address) {
+        let Some(beside) = &mut self.beside else { return };
+        if beside.reader == Reader::Owner
+            || beside.held.as_ref().is_some_and(|held| held.covers(address))
+        {
+            return;
+        }
+        // One at a time: first the old one goes.
+        beside.held = None;
+        beside.held = Some(beside.stripes.hold(address));
     }
 
     /// Reports a reference; null is ignored.
@@ -61,6 +122,7 @@ mod tests {
         tracer.visit(core::ptr::null::<u8>());
         tracer.visit(&raw const second);
         let expected = [(&raw const first).addr(), (&raw const second).addr()];
+        drop(tracer);
         assert_eq!(seen, expected.map(Address::new));
     }
 }

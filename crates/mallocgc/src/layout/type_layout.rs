@@ -22,7 +22,7 @@ use crate::base::WORD_SIZE;
 
 use super::bits::{self, Bits};
 use super::program::Code;
-use super::{Encoding, LayoutError, Program, ProgramBuilder, TraceFn, WORDS_MAX};
+use super::{Calls, Encoding, LayoutError, Program, ProgramBuilder, TraceFn, WORDS_MAX};
 
 /// Longest fixed part, and longest repeated part, kept as a mask: 4096 words, the
 /// size of the largest cell. A mask of that length takes 512 bytes.
@@ -164,8 +164,20 @@ impl TypeLayout {
     }
 
     /// A type of `size_bytes` bytes whose references `function` reports.
+    ///
+    /// Where a heap is marked beside its mutators, the function may be called on
+    /// the collector's thread while they run. An object is changed, and what the
+    /// function reads of it elsewhere, after
+    /// [`pre_write_object`](crate::raw::Mutator::pre_write_object), once after each
+    /// boundary; new ones as they are.
     pub const fn trace(size_bytes: usize, function: TraceFn) -> TypeLayout {
-        let encoding = Encoding::Trace { function, stride_bytes: 0 };
+        let encoding = Encoding::Trace { function, stride_bytes: 0, calls: Calls::Claimed };
+        TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }
+    }
+
+    /// The same with a function that may be called beside mutators.
+    pub(crate) const fn trace_beside(size_bytes: usize, function: TraceFn) -> TypeLayout {
+        let encoding = Encoding::Trace { function, stride_bytes: 0, calls: Calls::Beside };
         TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }
     }
 
@@ -220,8 +232,8 @@ impl TypeLayout {
             Encoding::NoScan => TypeLayout::noscan(bytes),
             Encoding::Conservative => TypeLayout::conservative(bytes),
             Encoding::Trace { .. } if bytes == 0 => return Err(LayoutError::ZeroWords),
-            Encoding::Trace { function, stride_bytes: 0 } => {
-                let encoding = Encoding::Trace { function, stride_bytes: bytes };
+            Encoding::Trace { function, stride_bytes: 0, calls } => {
+                let encoding = Encoding::Trace { function, stride_bytes: bytes, calls };
                 TypeLayout { encoding, ..TypeLayout::noscan(bytes) }
             }
             // Arrays of arrays of whole elements.

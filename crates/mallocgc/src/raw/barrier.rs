@@ -13,9 +13,13 @@
 //!
 //! Not here: the buffers (`world::shade`).
 
+use crate::base::claim::{MarkingCycle, ReadClaim};
 use crate::base::sync::{AtomicPtr, Ordering};
 use crate::base::{Address, WORD_SIZE};
+use crate::heap::layouts;
+use crate::layout::{Beside, Reader, Tracer};
 use crate::raw::mutator::Mutator;
+use crate::world::callback;
 use Ordering::{Relaxed, Release};
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -142,6 +146,11 @@ impl Mutator {
     /// layout has them, before these bytes are overwritten. Ask for the part of a
     /// large array that is to be written, and not for all of it.
     ///
+    /// Where a function says where the references are, all of the object is meant,
+    /// and what it keeps elsewhere: the object may be changed from then on until the
+    /// next boundary, in any way. If the marker is reading the object this moment,
+    /// the mutator waits for the end of that.
+    ///
     /// # Safety
     ///
     /// As for [`pre_write`](Mutator::pre_write), for each reference in the bytes.
@@ -167,12 +176,83 @@ impl Mutator {
         let found = space.find_object(address);
         let found = found.unwrap_or_else(|| panic!("{address:?} is in no object"));
         let layout = space.layout(space.layout_of(&found));
+        if let (Some(function), true, Some(cycle)) =
+            (layout.trace_function(), layout.has_claims(), space.marking_cycle())
+        {
+            let span = space.span(found.span);
+            return space.object_claim(span, found.index).read_or_wait(|| {
+                // As for cells: a newborn object is not read.
+                if space.is_newborn(span, found.index) {
+                    return;
+                }
+                let object = found.object.as_usize();
+                // SAFETY: whoever registered the function promised that it reads objects
+                // of this layout, which this is; its mutator is here, and the marker
+                // keeps away.
+                self.note_references(cycle, &|tracer| unsafe {
+                    layouts::trace_elements(function, object, found.bytes, tracer);
+                });
+            });
+        }
         let to = bytes.end.min(found.bytes) / WORD_SIZE;
         layout.for_each_reference(bytes.start / WORD_SIZE, to, |word| {
             let slot = found.object.add(word * WORD_SIZE).as_ptr::<*mut u8>();
             // SAFETY: a reference word of the object, by its layout.
             unsafe { self.pre_write(slot) };
         });
+    }
+
+    /// The barrier before a value is changed that is behind a claim: the first time
+    /// in a cycle, what it refers to is noted. `read` reads the value for its
+    /// references.
+    #[inline(always)]
+    pub(crate) fn before_change(&self, claim: &ReadClaim, read: &dyn Fn(&mut Tracer<'_>)) {
+        if let Some(cycle) = self.space().marking_cycle()
+            && !claim.is_read(cycle)
+        {
+            self.before_first_change(cycle, claim, read);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn before_first_change(
+        &self,
+        cycle: MarkingCycle,
+        claim: &ReadClaim,
+        read: &dyn Fn(&mut Tracer<'_>),
+    ) {
+        claim.read_or_wait(cycle, || {
+            // What a newborn object holds the mutator has had in hand since the flip,
+            // and the marker does not read it.
+            if !self.space().is_in_newborn(Address::from_ptr(core::ptr::from_ref(claim))) {
+                self.note_references(cycle, read);
+            }
+        });
+    }
+
+    /// Changes a small value whose references the marker reads under the lock of
+    /// its place, while marking runs. `read` reads it for its references, `write` changes it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn change_apart(
+        &self,
+        place: Address,
+        read: &dyn Fn(&mut Tracer<'_>),
+        write: &mut dyn FnMut(),
+    ) {
+        let Some(cycle) = self.space().marking_cycle() else { return write() };
+        self.note_references(cycle, read);
+        let _held = self.space().stripes.hold(place);
+        write();
+    }
+
+    fn note_references(&self, cycle: MarkingCycle, read: &dyn Fn(&mut Tracer<'_>)) {
+        // A trace function must not enter the heap.
+        let _inside = callback::enter();
+        let mut note = |value: Address| self.shade(value.as_usize());
+        let beside = Beside::new(cycle, Reader::Owner, &self.space().stripes);
+        read(&mut Tracer::beside(&mut note, beside));
     }
 
     /// Notes a reference for the marker, unless what it leads to is marked.

@@ -335,6 +335,25 @@ impl Mutator {
     }
 }
 
+impl Mutator {
+    /// Waits until no marking runs beside the mutators. As long as this one reaches
+    /// no boundary none begins.
+    pub(crate) fn end_marking(&self) {
+        let inner = self.inner();
+        while self.is_marking() {
+            let _safe = SafeSection::begin(inner, self.record());
+            let _cycle = inner.lock_cycle();
+            if inner.concurrent.is_open() {
+                match inner.finish_beside(Some(self.record())) {
+                    Ok(mut report) => inner.note_cycle(&mut report, false),
+                    // Somebody keeps the last stop from coming; tried again.
+                    Err(error) => inner.put_off(Some(self.record()), error),
+                }
+            }
+        }
+    }
+}
+
 impl Inner {
     /// [`Mutator::step`], under the cycle lock.
     fn step(&self, own: &MutatorRecord, force: Force, budget: u64) -> Result<Step, StopTimedOut> {

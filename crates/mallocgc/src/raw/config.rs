@@ -64,9 +64,9 @@ pub struct Config {
     /// It needs the barrier: every reference in an object that a mutator has kept
     /// across a boundary is overwritten with
     /// [`Mutator::write`](crate::raw::Mutator::write) or after
-    /// [`pre_write`](crate::raw::Mutator::pre_write) and its kin. Heaps that have
-    /// objects of a layout with a trace function, or of a conservative one, are
-    /// marked in a stop nevertheless.
+    /// [`pre_write`](crate::raw::Mutator::pre_write) and its kin; the safe
+    /// interface's cells do that. Heaps that have objects of a conservative layout
+    /// are marked in a stop nevertheless.
     pub concurrent_from_bytes: usize,
     /// Seeds delays in marking beside mutators, for tests; 0, the default, is
     /// none.

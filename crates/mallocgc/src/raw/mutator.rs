@@ -242,11 +242,13 @@ impl Mutator {
         if size > MAX_SMALL_SIZE {
             return Err(AllocError::TooLarge { bytes: size });
         }
-        let size_class = SizeClass::for_size(size);
+        let mut size_class = SizeClass::for_size(size);
         let class = if layout.is_noscan() {
             SpanClassId::no_scan(size_class)
         } else {
-            self.layout_record(layout)?.span_class(&self.inner().space, size_class)?
+            let record = self.layout_record(layout)?;
+            size_class = SizeClass::for_size(record.cell_bytes_for(size));
+            record.span_class(&self.inner().space, size_class)?
         };
         let clear = size_class.cell_size() > CLEAR_AHEAD_MAX;
         Ok(AllocClass { class, clear, size: size_class.cell_size(), heap: self.heap_id.get() })
@@ -404,7 +406,8 @@ impl Mutator {
             if clear == Clear::No {
                 return Err(AllocError::UnzeroedReferences);
             }
-            let Some(size_class) = SizeClass::for_size_align(size, align) else {
+            let cell_bytes = record.cell_bytes_for(size);
+            let Some(size_class) = SizeClass::for_size_align(cell_bytes, align) else {
                 return self.large(size, record, clear, flags);
             };
             let known = record.known_class(size_class);

@@ -1,10 +1,17 @@
 //! Cells: what may change inside an object, each with the barrier that marking needs.
 //!
 //! While the heap is marked beside its mutators, what a reference leads to must be noted before the reference is
-//! overwritten. A cell of one word does so and stores atomically, as the marker may read it at the same time.
-//! Cells of other values have a trace function, and heaps with such objects are marked in a stop, when no
-//! function inside `run` can be writing.
+//! overwritten, and the marker may be reading at any moment.
+//!
+//! | cell | what it refers to is noted | the marker and a change are kept apart by |
+//! |---|---|---|
+//! | one word | reference by reference | atomic loads and stores |
+//! | [`Lock`] of more | at each change | a lock for some nanoseconds (`base::stripes`) |
+//! | [`RefLock`], [`SharedLock`](crate::typed::SharedLock) | all of it, before the first change in a cycle | a claim (`base::claim`) |
+//! | [`OnceLock`] | nothing is overwritten | its own state |
 
+use crate::base::Address;
+use crate::base::claim::ReadClaim;
 use crate::layout::Tracer;
 use crate::typed::context::Mutation;
 use crate::typed::gc::Gc;
@@ -226,15 +233,22 @@ impl<T: Copy> Lock<T> {
         T: Trace<'gc>,
     {
         let place = self.value.get();
-        if is_word::<T>() {
+        if T::SHAPE.is_free() {
+            // SAFETY: as in `get`; nobody traces it.
+            unsafe { place.write(value) };
+        } else if is_word::<T>() {
             mutation.before_write(place.cast());
             // SAFETY: by its shape a `T` is one word, a reference or null, and so is the place.
             let word = unsafe { (&raw const value).cast::<*mut u8>().read() };
             // SAFETY: as above. Release: pairs with the Acquire in the marker's load.
             unsafe { AtomicPtr::from_ptr(place.cast()) }.store(word, Ordering::Release);
-        } else {
-            // SAFETY: as in `get`; the marker reads it in a stop.
+        } else if mutation.may_write_plainly() {
+            // SAFETY: as in `get`; whoever traces it does so in a stop.
             unsafe { place.write(value) };
+        } else {
+            let read = |tracer: &mut Tracer<'_>| self.get().trace(tracer);
+            // SAFETY: as in `get`; the marker reads it under the same lock.
+            mutation.change_apart(place.cast(), &read, &mut || unsafe { place.write(value) });
         }
     }
 
@@ -276,12 +290,21 @@ unsafe impl<'gc, T: Copy + Trace<'gc>> Trace<'gc> for Lock<T> {
 
     #[inline]
     fn trace(&self, tracer: &mut Tracer<'_>) {
-        self.get().trace(tracer);
+        let place = self.value.get();
+        if T::SHAPE.is_free() {
+        } else if is_word::<T>() {
+            // SAFETY: as in `set`. Acquire: pairs with the Release there.
+            let word = unsafe { AtomicPtr::<u8>::from_ptr(place.cast()) }.load(Ordering::Acquire);
+            tracer.visit(word);
+        } else {
+            tracer.keep_writers_off(Address::from_ptr(place));
+            self.get().trace(tracer);
+        }
     }
 }
 
 /// How a [`RefLock`] is borrowed: readers, or -1.
-type Borrows = Cell<isize>;
+type Borrows = Cell<i32>;
 
 /// A value that can be borrowed to read or to change, as in `RefCell`.
 ///
@@ -290,6 +313,8 @@ type Borrows = Cell<isize>;
 /// # Invariants
 ///
 /// 1. `borrows` counts the [`Ref`]s, or is -1 while there is a [`RefMut`].
+/// 2. While marking runs beside the mutators, `claim` says that this cycle has read `value` before there is a
+///    [`RefMut`], and the marker reads `value` only under the claim.
 ///
 /// # Examples
 ///
@@ -309,13 +334,21 @@ type Borrows = Cell<isize>;
 #[derive(Default)]
 pub struct RefLock<T: ?Sized> {
     borrows: Borrows,
+    claim: ReadClaim,
     value: UnsafeCell<T>,
 }
 
 impl<T> RefLock<T> {
     /// A cell with a value.
+    #[cfg(not(loom))]
     pub const fn new(value: T) -> RefLock<T> {
-        RefLock { borrows: Cell::new(0), value: UnsafeCell::new(value) }
+        RefLock { borrows: Cell::new(0), claim: ReadClaim::new(), value: UnsafeCell::new(value) }
+    }
+
+    /// A cell with a value.
+    #[cfg(loom)]
+    pub fn new(value: T) -> RefLock<T> {
+        RefLock { borrows: Cell::new(0), claim: ReadClaim::new(), value: UnsafeCell::new(value) }
     }
 
     /// The value.
@@ -364,15 +397,20 @@ impl<T: ?Sized> RefLock<T> {
 
     /// The value, to change, unless it is borrowed.
     #[inline]
-    pub fn try_borrow_mut<'gc>(&self, _: &Mutation<'gc>) -> Option<RefMut<'_, T>>
+    pub fn try_borrow_mut<'gc>(&self, mutation: &Mutation<'gc>) -> Option<RefMut<'_, T>>
     where
         T: Trace<'gc>,
     {
         if self.borrows.get() != 0 {
             return None;
         }
+        if !T::SHAPE.is_free() {
+            // SAFETY: nobody changes it, by invariant 1.
+            let read = |tracer: &mut Tracer<'_>| unsafe { &*self.value.get() }.trace(tracer);
+            mutation.before_change(&self.claim, &read);
+        }
         self.borrows.set(-1);
-        // SAFETY: by invariant 1 nobody else has it.
+        // SAFETY: by invariants 1 and 2 nobody else has it.
         Some(RefMut { value: unsafe { &mut *self.value.get() }, borrows: &self.borrows })
     }
 }
@@ -386,15 +424,18 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RefLock<T> {
     }
 }
 
-// SAFETY: the value is passed on, in a stop, when no function that borrows it runs: a guard that
-// is there has been leaked.
+// SAFETY: the value is passed on: in a stop, when no function that borrows it runs, so that a guard
+// that is there has been leaked; beside mutators under the claim, or, once a mutator has noted what it
+// refers to, not at all.
 unsafe impl<'gc, T: ?Sized + Trace<'gc>> Trace<'gc> for RefLock<T> {
     const SHAPE: Shape = Shape::FREE.or(T::SHAPE);
 
     #[inline]
     fn trace(&self, tracer: &mut Tracer<'_>) {
-        // SAFETY: nobody writes it, as above.
-        unsafe { &*self.value.get() }.trace(tracer);
+        if !T::SHAPE.is_free() {
+            // SAFETY: nobody writes it, as above, and by invariant 2.
+            tracer.read_claimed(&self.claim, |tracer| unsafe { &*self.value.get() }.trace(tracer));
+        }
     }
 }
 

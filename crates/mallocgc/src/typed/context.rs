@@ -1,5 +1,8 @@
 //! What a function inside [`run`](crate::typed::Mutator::run) has of the heap.
 
+use crate::base::Address;
+use crate::base::claim::ReadClaim;
+use crate::layout::Tracer;
 use crate::raw;
 use crate::typed::core::Core;
 use crate::typed::kind::{Kind, Local};
@@ -36,6 +39,29 @@ impl<'gc> Mutation<'gc> {
     pub(super) fn before_write(&self, slot: *mut *mut u8) {
         // SAFETY: cells pass their own word, in an object of this heap or elsewhere.
         unsafe { self.core().raw.pre_write(slot) };
+    }
+
+    /// The barrier before a value is changed that its claim guards.
+    #[inline(always)]
+    pub(super) fn before_change(&self, claim: &ReadClaim, read: &dyn Fn(&mut Tracer<'_>)) {
+        self.core().raw.before_change(claim, read);
+    }
+
+    /// Whether a small value may be written without more.
+    #[inline(always)]
+    pub(super) fn may_write_plainly(&self) -> bool {
+        !self.core().raw.is_marking()
+    }
+
+    /// Changes a small value, apart from the marker's reading it.
+    #[cold]
+    pub(super) fn change_apart(
+        &self,
+        place: *const (),
+        read: &dyn Fn(&mut Tracer<'_>),
+        write: &mut dyn FnMut(),
+    ) {
+        self.core().raw.change_apart(Address::from_ptr(place), read, write);
     }
 
     /// The heap itself, for settings and statistics.

@@ -130,6 +130,7 @@ impl Drop for Heap {
         // nobody who has the memory traces one while it is dropped.
         let raw = &self.mutator.core.raw;
         raw.become_active();
+        raw.end_marking();
         raw.inner().discard_specials();
         raw.become_safe();
     }

@@ -54,7 +54,7 @@ impl Key {
             Form::RepeatedMask(mask) => {
                 TypeLayout::repeat_bits(0, &[], words, &mask_bits(words, mask))
             }
-            Form::Function(function) => Ok(TypeLayout::trace(self.bytes, function)),
+            Form::Function(function) => Ok(TypeLayout::trace_beside(self.bytes, function)),
         }
     }
 }
@@ -115,15 +115,15 @@ impl<'gc, T: Trace<'gc>> Plan<T> {
 /// Traces the value of an object.
 unsafe fn trace_value<'gc, T: Trace<'gc>>(object: *mut u8, _: usize, tracer: &mut Tracer<'_>) {
     if Plan::<T>::HAS_ALIVE {
-        // SAFETY: the word is part of the object, and written while the world is stopped or by
-        // the mutator that has made it, which is at a boundary.
+        // SAFETY: the word is part of the object, and written while the world is stopped, or before the first
+        // boundary after the object was made, when no marker reads it.
         let alive = unsafe { object.add(Plan::<T>::ALIVE_OFFSET).cast::<usize>().read() };
         if alive == 0 {
             return;
         }
     }
-    // SAFETY: an object that a trace function is called for was reached, so it holds a value; nobody writes it,
-    // since every mutator is at a boundary.
+    // SAFETY: an object that a trace function is called for was reached, so it holds a value; what mutators may be
+    // changing in it is in cells.
     unsafe { &*object.cast::<T>() }.trace(tracer);
 }
 

@@ -1,5 +1,6 @@
 //! A lock for what threads change in objects of a shared heap.
 
+use crate::base::claim::ReadClaim;
 use crate::layout::Tracer;
 use crate::typed::context::Mutation;
 use crate::typed::shape::Shape;
@@ -17,6 +18,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// # Invariants
 ///
 /// 1. `value` is read by who holds `lock` or is tracing, and written by who holds it alone.
+/// 2. While marking runs beside the mutators, `claim` says that this cycle has read `value` before anybody
+///    gets to write it, and the marker reads it only under the claim.
 ///
 /// # Examples
 ///
@@ -36,6 +39,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[derive(Default)]
 pub struct SharedLock<T> {
     lock: RwLock<()>,
+    claim: ReadClaim,
     value: UnsafeCell<T>,
 }
 
@@ -46,8 +50,15 @@ unsafe impl<T: Send + Sync> Sync for SharedLock<T> {}
 
 impl<T> SharedLock<T> {
     /// A lock with a value.
+    #[cfg(not(loom))]
     pub const fn new(value: T) -> SharedLock<T> {
-        SharedLock { lock: RwLock::new(()), value: UnsafeCell::new(value) }
+        SharedLock { lock: RwLock::new(()), claim: ReadClaim::new(), value: UnsafeCell::new(value) }
+    }
+
+    /// A lock with a value.
+    #[cfg(loom)]
+    pub fn new(value: T) -> SharedLock<T> {
+        SharedLock { lock: RwLock::new(()), claim: ReadClaim::new(), value: UnsafeCell::new(value) }
     }
 
     /// The value, to read.
@@ -58,12 +69,17 @@ impl<T> SharedLock<T> {
     }
 
     /// The value, to change.
-    pub fn write<'gc>(&self, _: &Mutation<'gc>) -> SharedRefMut<'_, T>
+    pub fn write<'gc>(&self, mutation: &Mutation<'gc>) -> SharedRefMut<'_, T>
     where
         T: Trace<'gc>,
     {
         let guard = self.lock.write().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: invariant 1.
+        if !T::SHAPE.is_free() {
+            // SAFETY: nobody changes it, by invariant 1.
+            let read = |tracer: &mut Tracer<'_>| unsafe { &*self.value.get() }.trace(tracer);
+            mutation.before_change(&self.claim, &read);
+        }
+        // SAFETY: invariants 1 and 2.
         SharedRefMut { value: unsafe { &mut *self.value.get() }, _guard: guard }
     }
 }
@@ -74,15 +90,18 @@ impl<T: fmt::Debug> fmt::Debug for SharedLock<T> {
     }
 }
 
-// SAFETY: the value is passed on, in a stop, when no function that writes it runs: a guard that is
-// there has been leaked.
+// SAFETY: the value is passed on: in a stop, when no function that writes it runs, so that a guard
+// that is there has been leaked; beside mutators under the claim, or, once a mutator has noted what it
+// refers to, not at all.
 unsafe impl<'gc, T: Trace<'gc>> Trace<'gc> for SharedLock<T> {
     const SHAPE: Shape = Shape::FREE.or(T::SHAPE);
 
     #[inline]
     fn trace(&self, tracer: &mut Tracer<'_>) {
-        // SAFETY: nobody writes it, as above.
-        unsafe { &*self.value.get() }.trace(tracer);
+        if !T::SHAPE.is_free() {
+            // SAFETY: nobody writes it, as above, and by invariant 2.
+            tracer.read_claimed(&self.claim, |tracer| unsafe { &*self.value.get() }.trace(tracer));
+        }
     }
 }
 

@@ -15,8 +15,9 @@ use ::core::ops::{Deref, DerefMut};
 ///
 /// 1. `SHAPE` and `trace` name every reference of lifetime `'gc` in the value: if the shape has a mask, those in
 ///    its words and no other word of the value is named; `trace` in any case.
-/// 2. `trace` writes nothing, does not unwind, and may be called on any thread while the value is not being
-///    written.
+/// 2. `trace` writes nothing, does not unwind, and may be called on any thread, also while the value's threads
+///    use it through a shared reference. So what may change behind such a reference it reads by tracing the cells of
+///    this module alone.
 /// 3. If the type has references, dropping a value follows none of them.
 ///
 /// # Examples

@@ -81,8 +81,8 @@ pub(crate) struct Settings {
     /// Whether objects get finalizers, cleanups and weak handles. Nothing but the
     /// machine may collect or run them.
     pub(crate) specials: bool,
-    /// Whether all layouts say where references are, so that the heap can be
-    /// marked beside its mutators.
+    /// Whether no layout is conservative, so that the heap can be marked beside
+    /// its mutators.
     pub(crate) precise: bool,
     /// Whether the machine is its heap's collector, in steps.
     pub(crate) steps_collector: bool,
@@ -476,8 +476,7 @@ impl<'a> Machine<'a> {
             random & (u64::MAX >> (64 - words)) | 1
         };
         let choice = dice.below(10);
-        let choice =
-            if self.settings.precise && (5..8).contains(&choice) { choice - 5 } else { choice };
+        let choice = if self.settings.precise && choice == 7 { 5 } else { choice };
         let (layout, reading) = match choice {
             0 => {
                 let layout = TypeLayout::mask(words, mask(dice, words));
@@ -716,8 +715,20 @@ impl<'a> Machine<'a> {
         let choice = self.dice.below(self.nodes[from].slots.len());
         let slot = self.nodes[from].slots[choice];
         let place = self.place(to);
+        self.before_change(from);
         super::memory::link(&self.mutator, object(self.nodes[from].address), slot, place);
         self.nodes[from].edges.insert(slot, to);
+    }
+
+    /// The barrier for an object whose references only a function finds.
+    fn before_change(&self, node: usize) {
+        let node = &self.nodes[node];
+        let traced =
+            node.kind.is_some_and(|kind| !matches!(self.kinds[kind].reading, Reading::Layout(_)));
+        if traced {
+            // SAFETY: an object that the model knows to be alive.
+            unsafe { self.mutator.pre_write_object(object(node.address), 0..node.bytes) };
+        }
     }
 
     /// Hides references from whoever reads objects in some order: takes what an
@@ -728,6 +739,7 @@ impl<'a> Machine<'a> {
         if self.nodes[to].slots.is_empty() {
             return;
         }
+        self.before_change(from);
         if self.dice.one_in(2) {
             // By the object's form of the barrier, and a store of another kind.
             let address = object(self.nodes[from].address);
@@ -742,6 +754,7 @@ impl<'a> Machine<'a> {
 
     fn unlink(&mut self) {
         let Some(from) = self.pick() else { return };
+        self.before_change(from);
         if let Some((slot, _)) = self.nodes[from].edges.pop_last() {
             unlink(&self.mutator, object(self.nodes[from].address), slot);
         }

@@ -190,9 +190,22 @@ impl Can<'_> {
             _ if !self.barrier_is_on() => {}
             Claim::ShadeOnly => return self.begin_atomic_store(slot),
             // Waits: the collector's claim ends.
-            Claim::TraceFirst | Claim::Unreported if scanned_by_collector => return,
+            Claim::TraceFirst | Claim::Unreported | Claim::WriteFirst if scanned_by_collector => {
+                return;
+            }
             Claim::WithoutWaiting if scanned_by_collector => {}
             _ if colour == Colour::Black => {}
+            Claim::WriteFirst => {
+                for new in self.values() {
+                    self.add(Act::Write { slot, new }, |after, me| {
+                        after.store(slot, new);
+                        after.set_colour(object, Colour::Claimed(Holder::Mutator(me as u8)));
+                        after.mutators[me].pending = Pending::Trace { object };
+                        after.mutators[me].has_worked = true;
+                    });
+                }
+                return;
+            }
             Claim::TraceFirst | Claim::WithoutWaiting | Claim::Unreported => {
                 let claimed = Colour::Claimed(self.holder());
                 let reported = self.protocol.variant.claim != Claim::Unreported;
