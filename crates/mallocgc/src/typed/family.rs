@@ -39,6 +39,14 @@ impl<F: Family> Family for Gc<'static, F> {
     type At<'gc> = Gc<'gc, F::At<'gc>>;
 }
 
+impl<F: Family> Family for Gc<'static, [F]> {
+    type At<'gc> = Gc<'gc, [F::At<'gc>]>;
+}
+
+impl Family for Gc<'static, str> {
+    type At<'gc> = Gc<'gc, str>;
+}
+
 impl<F: Family, const N: usize> Family for [F; N] {
     type At<'gc> = [F::At<'gc>; N];
 }
