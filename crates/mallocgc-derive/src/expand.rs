@@ -5,7 +5,9 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Data, DeriveInput, Error, Fields, GenericParam, Lifetime, Result, Type, WhereClause};
+use syn::{
+    Data, DeriveInput, Error, Fields, GenericParam, Ident, Lifetime, Result, Type, WhereClause,
+};
 
 /// All that is derived for a type.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -171,6 +173,8 @@ fn trace(
     let (_, arguments, _) = input.generics.split_for_impl();
     let mut bounds = where_clause(input);
     let mut arms = Vec::new();
+    // A field's type may be of a macro that knows no name of the place where the field is.
+    let tracer = Ident::new("tracer", Span::mixed_site());
     let mut shape = quote!(::mallocgc::typed::Shape::FREE);
     for (pattern, fields) in variants {
         let mut bindings = Vec::new();
@@ -201,7 +205,7 @@ fn trace(
             let binding = format_ident!("field_{index}", span = Span::mixed_site());
             bindings.push(quote!(#member: #binding));
             calls.push(quote_spanned! {span=>
-                <#of as ::mallocgc::typed::Trace<#gc>>::trace(#binding, tracer);
+                <#of as ::mallocgc::typed::Trace<#gc>>::trace(#binding, #tracer);
             });
             let part = quote_spanned!(span=> <#of as ::mallocgc::typed::Trace<#gc>>::SHAPE);
             shape = match &input.data {
@@ -225,7 +229,7 @@ fn trace(
 
             #[inline]
             #[allow(unused_variables)]
-            fn trace(&self, tracer: &mut ::mallocgc::typed::Tracer<'_>) {
+            fn trace(&self, #tracer: &mut ::mallocgc::typed::Tracer<'_>) {
                 #body
             }
         }

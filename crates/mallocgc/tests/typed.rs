@@ -60,6 +60,28 @@ fn shapes_are_constant_where_references_are_words() {
     assert_eq!(<HashMap<String, u32> as Trace<'_>>::SHAPE, Shape::FREE);
 }
 
+/// A macro's argument knows no name of the macro's own, nor of the derivation in it.
+#[test]
+fn a_type_in_a_macro_has_fields_of_its_arguments() {
+    macro_rules! pair {
+        ($name:ident: $first:ty, $cell:ident) => {
+            #[derive(Trace)]
+            struct $name<'gc>($first, $cell<Option<Gc<'gc, u64>>>);
+        };
+    }
+    pair!(Named: String, Slot);
+    let heap = heap();
+    let root: Root<Named<'static>> = heap.run(|cx| {
+        let named = Named("one".into(), Slot::new(Some(Gc::new(cx, 1u64))));
+        cx.root(Gc::new(cx, named))
+    });
+    heap.collect();
+    heap.run(|cx| {
+        let named = root.get(cx);
+        assert_eq!((named.0.as_str(), named.1.get().as_deref()), ("one", Some(&1)));
+    });
+}
+
 #[test]
 fn a_cons_cell_takes_sixteen_bytes() {
     let heap = heap();

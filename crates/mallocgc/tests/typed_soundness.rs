@@ -4,10 +4,12 @@
 #![forbid(unsafe_code)]
 
 use mallocgc::raw::{Config, Force};
-use mallocgc::typed::{Family, Gc, Heap, RefLock, Root, Static, Trace};
+use mallocgc::typed::{Family, Gc, Heap, RefLock, Root, SharedHeap, Static, Trace};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 fn heap() -> Heap {
     let zeal = std::env::var_os("MALLOCGC_ZEAL").is_some();
@@ -91,24 +93,32 @@ fn a_projection_to_the_end_of_an_object_is_inside_it() {
 
 #[test]
 fn empty_values_and_arrays_are_aligned() {
-    #[derive(Trace)]
-    #[repr(align(16384))]
-    struct Page([u8; 16384]);
-    #[derive(Trace)]
-    #[repr(align(16384))]
-    struct Nothing;
+    macro_rules! check {
+        ($heap:ident: $($align:literal $supported:literal)*) => {$({
+            #[derive(Trace)]
+            #[repr(align($align))]
+            struct Page([u8; $align]);
+            #[derive(Trace)]
+            #[repr(align($align))]
+            struct Nothing;
+            $heap.run(|cx| {
+                let none = Gc::try_from_iter(cx, std::iter::empty::<Page>());
+                let nothing = Gc::try_new(cx, Nothing);
+                let page = Gc::try_new(cx, Page([1; $align]));
+                assert_eq!((none.is_ok(), nothing.is_ok(), page.is_ok()), ($supported, $supported, $supported));
+                let (Ok(none), Ok(nothing), Ok(page)) = (none, nothing, page) else { return };
+                assert_eq!(none.as_ptr().addr() % $align, 0, "{none:p}");
+                assert_eq!(Gc::as_ptr(nothing).addr() % $align, 0, "{nothing:p}");
+                assert_eq!(Gc::as_ptr(page).addr() % $align, 0, "{page:p}");
+                assert_eq!(page.0[$align - 1], 1);
+                // Handles to nothing are made as to anything.
+                let (root, weak) = (cx.root::<Nothing>(nothing), cx.downgrade::<Nothing>(nothing));
+                assert!(Gc::ptr_eq(root.get(cx), weak.upgrade(cx).unwrap()));
+            });
+        })*};
+    }
     let heap = heap();
-    heap.run(|cx| {
-        let none = Gc::from_iter(cx, std::iter::empty::<Page>());
-        assert_eq!(none.as_ptr().addr() % 16384, 0, "{none:p}");
-        if let Ok(nothing) = Gc::try_new(cx, Nothing) {
-            assert_eq!(Gc::as_ptr(nothing).addr() % 16384, 0);
-        }
-        if let Ok(page) = Gc::try_new(cx, Page([1; 16384])) {
-            assert_eq!(Gc::as_ptr(page).addr() % 16384, 0);
-            assert_eq!(page.0[16383], 1);
-        }
-    });
+    check!(heap: 8 true 4096 true 8192 false 16384 false);
 }
 
 /// The heap's thread drops its values with it; a collection by who still has the memory must not look into them.
@@ -187,4 +197,39 @@ fn an_iterator_that_panics_leaves_nothing_behind() {
     heap.collect();
     heap.collect();
     assert_eq!(heap.raw().stats().heap_objects, 0);
+}
+
+/// A weak handle keeps its heap, and so does a root: in an object of that heap they must not keep it for ever.
+#[test]
+fn a_shared_heap_ends_though_its_objects_have_handles_to_it() {
+    #[derive(Trace)]
+    struct Node {
+        weak: mallocgc::typed::Weak<u64>,
+        root: Static<Root<u64>>,
+        count: Static<Counted>,
+    }
+    struct Counted(Arc<AtomicUsize>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let heap = SharedHeap::new(Config::default()).unwrap();
+    let mutator = heap.attach().unwrap();
+    let outside: Root<Node> = mutator.run(|cx| {
+        let number = Gc::new(cx, 7u64);
+        let (weak, root) = (cx.downgrade(number), Static(cx.root(number)));
+        cx.root(Gc::new(cx, Node { weak, root, count: Static(Counted(dropped.clone())) }))
+    });
+    mutator.run(|cx| {
+        assert_eq!(*outside.get(cx).weak.upgrade(cx).unwrap(), *outside.get(cx).root.0.get(cx))
+    });
+    drop(heap);
+    mutator.collect();
+    assert_eq!(dropped.load(Relaxed), 0, "a mutator keeps the heap");
+    drop(mutator);
+    assert_eq!(dropped.load(Relaxed), 1);
+    drop(outside);
+    assert_eq!(dropped.load(Relaxed), 1);
 }

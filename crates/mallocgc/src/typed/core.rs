@@ -214,7 +214,7 @@ impl Core {
     #[inline(always)]
     pub(super) unsafe fn allocate<'gc, T: Trace<'gc>>(&self) -> Result<NonNull<T>, RawError> {
         if Plan::<T>::BYTES == 0 && !Plan::<T>::DROPS {
-            return Ok(self.nothing());
+            return self.nothing();
         }
         let key = Plan::<T>::key();
         let known = match self.known(&key) {
@@ -232,14 +232,13 @@ impl Core {
         Ok(place.cast())
     }
 
-    /// A place for no bytes.
+    /// A place for no bytes, to which handles can be made.
     #[inline(always)]
-    fn nothing<T>(&self) -> NonNull<T> {
+    fn nothing<T>(&self) -> Result<NonNull<T>, RawError> {
         if align_of::<T>() <= ZERO_BASE_ALIGN {
-            self.raw.heap().zero_base().cast()
-        } else {
-            NonNull::dangling()
+            return Ok(self.raw.heap().zero_base().cast());
         }
+        Ok(self.allocate_other(1, align_of::<T>(), Layout::NOSCAN)?.cast())
     }
 
     #[cold]
@@ -280,7 +279,7 @@ impl Core {
         let bytes = bytes.checked_add(Plan::<T>::ELEMENTS_OFFSET).ok_or(too_large)?;
         // No count either: behind it, the elements of an empty array would begin where another object does.
         if bytes == 0 || count == 0 {
-            return Ok(self.nothing());
+            return self.nothing();
         }
         let key = Plan::<T>::array_key();
         let layout = match self.known(&key) {

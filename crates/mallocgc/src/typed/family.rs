@@ -6,7 +6,6 @@ use crate::typed::cell::{Lock, OnceLock, RefLock, Reference, Slot};
 use crate::typed::gc::Gc;
 use crate::typed::shared_lock::SharedLock;
 use crate::typed::trace::{Static, Trace};
-use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Names a type for any heap by its form for `'static`: `Root<Node<'static>>` holds a `Node<'gc>` in each context.
 ///
@@ -32,23 +31,20 @@ pub trait Family: 'static {
     type At<'gc>: Trace<'gc>;
 }
 
-macro_rules! plain {
-    ($($of:ty),*) => {$(
-        impl Family for $of {
-            type At<'gc> = $of;
-        }
-    )*};
-}
-
-plain!((), bool, char, String, u8, u16, u32, u64, u128, usize);
-plain!(i8, i16, i32, i64, i128, isize, f32, f64, std::time::Duration);
-
 impl<T: 'static> Family for Static<T> {
     type At<'gc> = Static<T>;
 }
 
 impl<F: Family> Family for Gc<'static, F> {
     type At<'gc> = Gc<'gc, F::At<'gc>>;
+}
+
+impl<F: Family> Family for Gc<'static, [F]> {
+    type At<'gc> = Gc<'gc, [F::At<'gc>]>;
+}
+
+impl Family for Gc<'static, str> {
+    type At<'gc> = Gc<'gc, str>;
 }
 
 impl<F: Family, const N: usize> Family for [F; N] {
@@ -63,7 +59,7 @@ macro_rules! wrapper {
     )*};
 }
 
-wrapper!(Option Vec VecDeque Box RefLock SharedLock OnceLock);
+wrapper!(Option Box RefLock SharedLock OnceLock);
 
 impl<F: Family> Family for Lock<F>
 where
@@ -78,26 +74,3 @@ where
 {
     type At<'gc> = Slot<F::At<'gc>>;
 }
-
-impl<K: Family, V: Family> Family for BTreeMap<K, V> {
-    type At<'gc> = BTreeMap<K::At<'gc>, V::At<'gc>>;
-}
-
-impl<K: Family, V: Family, S: 'static> Family for HashMap<K, V, S> {
-    type At<'gc> = HashMap<K::At<'gc>, V::At<'gc>, S>;
-}
-
-macro_rules! tuple {
-    ($($name:ident)*) => {
-        impl<$($name: Family),*> Family for ($($name,)*) {
-            type At<'gc> = ($($name::At<'gc>,)*);
-        }
-    };
-}
-
-tuple!(A);
-tuple!(A B);
-tuple!(A B C);
-tuple!(A B C D);
-tuple!(A B C D E);
-tuple!(A B C D E F);

@@ -7,12 +7,15 @@ use crate::typed::kind::{Kind, Local, Shared};
 use ::core::fmt;
 use ::core::marker::PhantomData;
 use ::core::ops::{ControlFlow, Deref};
+use std::sync::Arc;
 
 /// A thread's way into a heap.
 ///
 /// It belongs to its thread, which is at a boundary whenever it is not inside [`run`](Mutator::run).
 pub struct Mutator<K: Kind = Shared> {
     core: Core,
+    /// Of a shared heap. After the core, so that it is detached by then.
+    _user: Option<Arc<User>>,
     kind: PhantomData<K>,
 }
 
@@ -23,8 +26,8 @@ impl<K: Kind> fmt::Debug for Mutator<K> {
 }
 
 impl<K: Kind> Mutator<K> {
-    fn new(raw: raw::Mutator) -> Mutator<K> {
-        Mutator { core: Core::new(raw), kind: PhantomData }
+    fn new(raw: raw::Mutator, user: Option<Arc<User>>) -> Mutator<K> {
+        Mutator { core: Core::new(raw), _user: user, kind: PhantomData }
     }
 
     /// Calls `f` with the heap. References to objects live inside it only; its result cannot hold one.
@@ -112,7 +115,7 @@ impl Heap {
     /// When the system refuses memory.
     pub fn new(config: Config) -> Result<Heap, HeapError> {
         let raw = raw::Heap::new(config)?;
-        Ok(Heap { mutator: Mutator::new(raw.attach()?) })
+        Ok(Heap { mutator: Mutator::new(raw.attach()?, None) })
     }
 }
 
@@ -126,17 +129,40 @@ impl Deref for Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
-        // Handles elsewhere may keep the memory, but the values are this thread's. Active, so that
-        // nobody who has the memory traces one while it is dropped.
+        // Handles elsewhere may keep the memory, but the values are this thread's.
         let raw = &self.mutator.core.raw;
         raw.become_active();
-        raw.end_marking();
-        raw.inner().discard_specials();
+        drop_values(raw);
         raw.become_safe();
     }
 }
 
+/// Drops the values of a heap that nobody will use any more. The mutator is active, so that nobody who has the memory
+/// traces one while it is dropped.
+fn drop_values(raw: &raw::Mutator) {
+    raw.end_marking();
+    raw.inner().discard_specials();
+}
+
+/// The last one ends a shared heap: objects may have handles that keep its memory, so their values are
+/// dropped here.
+struct User {
+    raw: raw::Heap,
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        // Without memory for it, or inside a callback, values are dropped with the memory.
+        if let Ok(raw) = self.raw.attach() {
+            drop_values(&raw);
+        }
+    }
+}
+
 /// A heap for many threads, which takes objects that are `Send` and `Sync`. Clones are handles to the same heap.
+///
+/// When the last of them and the last mutator are gone, the values of all objects are dropped, whatever roots are left. An
+/// object that holds a `SharedHeap` keeps its heap for ever.
 ///
 /// # Examples
 ///
@@ -161,9 +187,15 @@ impl Drop for Heap {
 /// });
 /// # Ok::<(), mallocgc::raw::HeapError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SharedHeap {
-    raw: raw::Heap,
+    user: Arc<User>,
+}
+
+impl fmt::Debug for SharedHeap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedHeap of {:?}", self.raw())
+    }
 }
 
 impl SharedHeap {
@@ -173,7 +205,7 @@ impl SharedHeap {
     ///
     /// When the system refuses memory.
     pub fn new(config: Config) -> Result<SharedHeap, HeapError> {
-        Ok(SharedHeap { raw: raw::Heap::new(config)? })
+        Ok(SharedHeap { user: Arc::new(User { raw: raw::Heap::new(config)? }) })
     }
 
     /// The calling thread's way into the heap.
@@ -182,11 +214,11 @@ impl SharedHeap {
     ///
     /// When there is no memory for it.
     pub fn attach(&self) -> Result<Mutator<Shared>, HeapError> {
-        Ok(Mutator::new(self.raw.attach()?))
+        Ok(Mutator::new(self.raw().attach()?, Some(self.user.clone())))
     }
 
     /// The heap, for settings and statistics.
     pub fn raw(&self) -> &raw::Heap {
-        &self.raw
+        &self.user.raw
     }
 }

@@ -17,6 +17,9 @@
 //! | [`OnceLock`] | set once, later |
 //! | [`SharedLock`] | anything, locked as in `RwLock`, for threads |
 //!
+//! Containers of the standard library may hold references, and so may those of the crates hashbrown, indexmap
+//! and smallvec with the features of these names.
+//!
 //! A [`Heap`] belongs to its thread and takes objects of any type. A [`SharedHeap`] has a [`Mutator`] for each of its
 //! threads and takes what is `Send` and `Sync`.
 //!
@@ -53,7 +56,6 @@
 
 mod shape;
 mod trace;
-mod implementations;
 mod plan;
 mod core;
 mod kind;
@@ -62,6 +64,7 @@ mod gc;
 mod cell;
 mod shared_lock;
 mod family;
+mod implementations;
 mod root;
 mod weak;
 mod heap;
