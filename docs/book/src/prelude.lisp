@@ -1,0 +1,10 @@
+;;; What is written in the Lisp itself.
+(define (fold f start l) (if (null? l) start (fold f (f start (car l)) (cdr l))))
+(define (reverse l) (fold (lambda (done x) (cons x done)) '() l))
+(define (map f l) (reverse (fold (lambda (done x) (cons (f x) done)) '() l)))
+(define (filter f l) (reverse (fold (lambda (done x) (if (f x) (cons x done) done)) '() l)))
+(define (append a b) (fold (lambda (done x) (cons x done)) b (reverse a)))
+(define (length l) (fold (lambda (n x) (+ n 1)) 0 l))
+(define (iota n) (define (down n l) (if (= n 0) l (down (- n 1) (cons (- n 1) l)))) (down n '()))
+(define (for-each f l) (if (null? l) '() (begin (f (car l)) (for-each f (cdr l)))))
+(define (assoc key l) (cond ((null? l) #f) ((eq? key (car (car l))) (car l)) (else (assoc key (cdr l)))))
