@@ -14,6 +14,9 @@ mod larson;
 mod lru_server;
 mod small_objects;
 mod tiny_strings;
+mod typed_bytes;
+mod typed_mark;
+mod typed_trees;
 
 use crate::case::Case;
 
@@ -30,6 +33,9 @@ const WORKLOADS: &[&[Case]] = &[
     finalizers::CASES,
     fragmentation::CASES,
     index::CASES,
+    typed_trees::CASES,
+    typed_mark::CASES,
+    typed_bytes::CASES,
 ];
 
 /// Every case there is.
