@@ -34,6 +34,7 @@ const CHECKS: &[(&str, &str)] = &[
     ("typed-mark/tree", "5e9e7daff6f46bcc"),
     ("typed-mark/graph", "5e9e7daff6f46bcc"),
     ("typed-bytes", "000000000000270f"),
+    ("lisp", "9f98e3ac7e8efa3c"),
 ];
 
 /// A run of the case as the command would ask for it.

@@ -11,6 +11,7 @@ mod gcbench;
 mod index;
 mod large_objects;
 mod larson;
+mod lisp;
 mod lru_server;
 mod small_objects;
 mod tiny_strings;
@@ -36,6 +37,7 @@ const WORKLOADS: &[&[Case]] = &[
     typed_trees::CASES,
     typed_mark::CASES,
     typed_bytes::CASES,
+    lisp::CASES,
 ];
 
 /// Every case there is.
