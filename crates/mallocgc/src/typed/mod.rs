@@ -55,6 +55,7 @@ mod shape;
 mod trace;
 mod implementations;
 mod plan;
+mod kinds;
 mod core;
 mod kind;
 mod context;
