@@ -20,12 +20,33 @@ pub enum Runtime {
     Mimalloc,
     /// Rust with explicit freeing, on the system's allocator.
     Malloc,
+    /// Rust on the crate gc-arena, on the system's allocator.
+    GcArena,
+    /// Rust on the crate gc-arena, on mimalloc.
+    GcArenaMimalloc,
+    /// Rust with reference counts, on the system's allocator.
+    Rc,
 }
 
 impl Runtime {
     /// The peers, in the order in which ratios look for their base.
-    pub const PEERS: [Runtime; 4] =
+    pub const PEERS: [Runtime; 7] = [
+        Runtime::Go,
+        Runtime::Libgc,
+        Runtime::Mimalloc,
+        Runtime::Malloc,
+        Runtime::GcArena,
+        Runtime::GcArenaMimalloc,
+        Runtime::Rc,
+    ];
+
+    /// What the raw interface is compared with.
+    pub const HEAP_PEERS: [Runtime; 4] =
         [Runtime::Go, Runtime::Libgc, Runtime::Mimalloc, Runtime::Malloc];
+
+    /// What the safe interface is compared with.
+    pub const TYPED_PEERS: [Runtime; 4] =
+        [Runtime::Go, Runtime::GcArena, Runtime::GcArenaMimalloc, Runtime::Rc];
 
     /// The name in options and reports.
     pub fn name(self) -> &'static str {
@@ -35,6 +56,9 @@ impl Runtime {
             Runtime::Libgc => "libgc",
             Runtime::Mimalloc => "mimalloc",
             Runtime::Malloc => "malloc",
+            Runtime::GcArena => "gc-arena",
+            Runtime::GcArenaMimalloc => "gc-arena-mimalloc",
+            Runtime::Rc => "rc",
         }
     }
 }
@@ -55,6 +79,15 @@ pub enum Scale {
     Quick,
     /// As published measurements use it: seconds to minutes, and up to some GiB.
     Full,
+}
+
+/// Cases that are run together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Set {
+    /// What runs when nothing is named.
+    Representative,
+    /// The safe interface.
+    Typed,
 }
 
 /// How many threads a workload can use.
@@ -119,8 +152,8 @@ pub struct Case {
     pub reads_input: bool,
     /// The figure that decides.
     pub measure: Measure,
-    /// Whether it belongs to the set that runs when no workload is named.
-    pub representative: bool,
+    /// The set it belongs to.
+    pub set: Option<Set>,
     /// Peers that have a counterpart.
     pub peers: &'static [Runtime],
     /// The work on our heap.

@@ -1,5 +1,6 @@
 //! What every program on the raw interface writes for itself once: a heap with its layouts, errors that end
-//! the program, and the heap's own figures at the end.
+//! the program, and the heap's own figures at the end. Of these the ones on the safe interface use the settings and
+//! the figures.
 //!
 //! The workloads follow one rule: allocation never collects, so references in local variables are safe
 //! from one poll to the next; what must live longer is on the root stack or in a handle.
@@ -11,14 +12,43 @@ use mallocgc::raw::{AllocError, Config, Force, Heap, Layout, Mutator, TypeLayout
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
+/// The settings a user gets.
+///
+/// The environment's `MALLOCGC_TRACE` is the trace level, as `GODEBUG=gctrace=1` is for Go, and
+/// `MALLOCGC_CONCURRENT` the bytes from which on a heap is marked beside its mutators.
+pub(crate) fn settings(config: Config) -> Config {
+    fn number<N: std::str::FromStr>(name: &str) -> Option<N> {
+        std::env::var(name).ok().and_then(|text| text.parse().ok())
+    }
+    Config {
+        trace_level: number("MALLOCGC_TRACE").unwrap_or(0),
+        concurrent_from_bytes: number("MALLOCGC_CONCURRENT")
+            .unwrap_or(config.concurrent_from_bytes),
+        ..config
+    }
+}
+
+/// The answer and a heap's own figures, while it is still there.
+pub(crate) fn outcome_of(heap: &Heap, check: u64) -> Outcome {
+    let resident_end_bytes = Some(resident_bytes());
+    let stops = heap.pause_histogram();
+    Outcome {
+        check,
+        collections: heap.stats().num_gc,
+        stop_max_nanos: stops.max(),
+        stop_p99_nanos: stops.quantile(0.99),
+        resident_end_bytes,
+        metrics: BTreeMap::new(),
+    }
+}
+
 /// A heap with the settings a user gets.
 pub(crate) struct Session {
     pub(crate) heap: Heap,
 }
 
 impl Session {
-    /// The environment's `MALLOCGC_TRACE` is the trace level, as `GODEBUG=gctrace=1` is for Go, and
-    /// `MALLOCGC_CONCURRENT` the bytes from which on a heap is marked beside its mutators.
+    /// See [`settings`].
     pub(crate) fn new() -> Result<Session, RunError> {
         Session::with(Config::default())
     }
@@ -29,16 +59,7 @@ impl Session {
     }
 
     fn with(config: Config) -> Result<Session, RunError> {
-        fn number<N: std::str::FromStr>(name: &str) -> Option<N> {
-            std::env::var(name).ok().and_then(|text| text.parse().ok())
-        }
-        let config = Config {
-            trace_level: number("MALLOCGC_TRACE").unwrap_or(0),
-            concurrent_from_bytes: number("MALLOCGC_CONCURRENT")
-                .unwrap_or(config.concurrent_from_bytes),
-            ..config
-        };
-        let heap = Heap::new(config).map_err(RunError::failed("heap"))?;
+        let heap = Heap::new(settings(config)).map_err(RunError::failed("heap"))?;
         Ok(Session { heap })
     }
 
@@ -55,18 +76,9 @@ impl Session {
         self.layout(&TypeLayout::repeat(1, 1))
     }
 
-    /// The answer and the heap's own figures, while the heap is still there.
+    /// The answer and the heap's own figures.
     pub(crate) fn outcome(&self, check: u64) -> Outcome {
-        let resident_end_bytes = Some(resident_bytes());
-        let stops = self.heap.pause_histogram();
-        Outcome {
-            check,
-            collections: self.heap.stats().num_gc,
-            stop_max_nanos: stops.max(),
-            stop_p99_nanos: stops.quantile(0.99),
-            resident_end_bytes,
-            metrics: BTreeMap::new(),
-        }
+        outcome_of(&self.heap, check)
     }
 
     /// Runs `work` on `threads` threads, each a mutator; on this thread, as `own`, when one is

@@ -24,7 +24,7 @@ mod report;
 mod words;
 mod workloads;
 
-pub use case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+pub use case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 pub use host::{Stopwatch, resident_bytes};
 pub use input::text_files;
 pub use latency::{Histogram, OpenLoop};

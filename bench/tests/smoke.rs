@@ -29,6 +29,12 @@ const CHECKS: &[(&str, &str)] = &[
     ("finalizers", "a737a18891e2ffaf"),
     ("fragmentation", "03dc2cf2a296b523"),
     ("index", "0dfd388e92cbcdd0"),
+    ("typed-trees", "d56ef47fb4b9956c"),
+    ("typed-trees/scaling", "d56ef47fb4b9956c"),
+    ("typed-mark/tree", "5e9e7daff6f46bcc"),
+    ("typed-mark/graph", "5e9e7daff6f46bcc"),
+    ("typed-bytes", "000000000000270f"),
+    ("lisp", "9f98e3ac7e8efa3c"),
 ];
 
 /// A run of the case as the command would ask for it.

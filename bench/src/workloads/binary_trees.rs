@@ -4,7 +4,7 @@
 //! d = 4, 6, .. `depth`, 2^(depth - d + 4) trees of depth d are built, counted and dropped. A node is
 //! two references, 16 bytes. With several threads, tree i of a depth belongs to thread i mod threads.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{OrExhausted, Session, object};
 use crate::random::Digest;
 use crate::report::Outcome;
@@ -17,8 +17,8 @@ pub(super) const CASES: &[Case] = &[Case {
     parameters,
     reads_input: false,
     measure: Measure::ProcessCpu,
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 }];
 

@@ -5,7 +5,7 @@
 //! `keys` different ones at random, are interned: the table holds them by weak handles, a window of `keys` / 8 keeps the
 //! latest alive. Four collections are forced on the way. Runtimes that free explicitly have nothing to compare.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{Session, collect, set};
 use crate::host::Stopwatch;
 use crate::random::{Digest, Random};
@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[Case {
     parameters,
     reads_input: false,
     measure: Measure::ProcessCpu,
-    representative: true,
+    set: Some(Set::Representative),
     peers: &[Runtime::Go, Runtime::Libgc],
     run,
 }];

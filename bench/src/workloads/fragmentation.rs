@@ -5,7 +5,7 @@
 //! collect do so. The figures are peak resident memory over the most live bytes, and the mean of resident
 //! memory over live bytes after each freeing.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{Session, collect, set};
 use crate::host::{peak_resident_bytes, resident_bytes};
 use crate::random::{Digest, Random};
@@ -20,8 +20,8 @@ pub(super) const CASES: &[Case] = &[Case {
     parameters,
     reads_input: false,
     measure: Measure::Metric("peak_over_live"),
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 }];
 

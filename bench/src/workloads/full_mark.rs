@@ -12,7 +12,7 @@
 //! figures are the median CPU time of a collection per object, and its wall time. A traversal afterwards gives the
 //! check value. Runtimes that free explicitly have nothing to do here.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{OrExhausted, Session, object};
 use crate::host::Stopwatch;
 use crate::random::{Digest, Random};
@@ -26,7 +26,7 @@ const CASE: Case = Case {
     parameters,
     reads_input: false,
     measure: Measure::Metric("mark_cpu_ns_per_object"),
-    representative: false,
+    set: None,
     peers: &[Runtime::Go, Runtime::Libgc],
     run,
 };
@@ -41,7 +41,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "full-mark/graph",
         about: "full collection of a random graph",
-        representative: true,
+        set: Some(Set::Representative),
         ..CASE
     },
     Case {

@@ -5,7 +5,7 @@
 //! top-down (children linked into parents that exist) and again as many bottom-up. A node is two
 //! references and two 32-bit numbers, 24 bytes.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{OrExhausted, Session, object};
 use crate::random::Digest;
 use crate::report::Outcome;
@@ -18,8 +18,8 @@ pub(super) const CASES: &[Case] = &[Case {
     parameters,
     reads_input: false,
     measure: Measure::ProcessCpu,
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 }];
 

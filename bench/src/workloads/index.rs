@@ -6,7 +6,7 @@
 //! for two words close to each other; the words with a common beginning), and at every 16th a file is dropped and
 //! one dropped earlier is read again. All of it is on the heap, and most of it in cycles.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{Session, set};
 use crate::host::Stopwatch;
 use crate::random::{Digest, Random};
@@ -25,8 +25,8 @@ pub(super) const CASES: &[Case] = &[Case {
     parameters,
     reads_input: true,
     measure: Measure::ProcessCpu,
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 }];
 

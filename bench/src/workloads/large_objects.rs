@@ -4,7 +4,7 @@
 //! one read, which must find zero. Then the blocks are dropped and collected, the program is idle for `idle_millis`
 //! milliseconds, and at last asks for everything to be given back: after each step resident memory is a figure.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{Session, collect, set};
 use crate::host::resident_bytes;
 use crate::random::{Digest, Random};
@@ -20,8 +20,8 @@ pub(super) const CASES: &[Case] = &[Case {
     parameters,
     reads_input: false,
     measure: Measure::ProcessCpu,
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 }];
 

@@ -5,7 +5,7 @@
 //! gives the packet back. `turns` turns in all, shared evenly between the packets. Each packet has a random stream of
 //! its own, so that the result does not depend on who works on it.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{OrExhausted, Session};
 use crate::host::Stopwatch;
 use crate::random::{Digest, Random};
@@ -21,8 +21,8 @@ pub(super) const CASES: &[Case] = &[Case {
     parameters,
     reads_input: false,
     measure: Measure::ProcessCpu,
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 }];
 

@@ -6,7 +6,7 @@
 //! measured request by request; the open-loop figures are what they would make of requests that arrive
 //! every 4 and every 10 microseconds at a single server.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{Session, set};
 use crate::host::Stopwatch;
 use crate::latency::{Histogram, OpenLoop};
@@ -22,8 +22,8 @@ pub(super) const CASES: &[Case] = &[Case {
     parameters,
     reads_input: false,
     measure: Measure::ProcessCpu,
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 }];
 

@@ -11,9 +11,13 @@ mod gcbench;
 mod index;
 mod large_objects;
 mod larson;
+mod lisp;
 mod lru_server;
 mod small_objects;
 mod tiny_strings;
+mod typed_bytes;
+mod typed_mark;
+mod typed_trees;
 
 use crate::case::Case;
 
@@ -30,6 +34,10 @@ const WORKLOADS: &[&[Case]] = &[
     finalizers::CASES,
     fragmentation::CASES,
     index::CASES,
+    typed_trees::CASES,
+    typed_mark::CASES,
+    typed_bytes::CASES,
+    lisp::CASES,
 ];
 
 /// Every case there is.

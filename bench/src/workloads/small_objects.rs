@@ -5,7 +5,7 @@
 //! zero. The `-live` variants do the same beside `live_bytes` of pointer-free memory that stay. The figures
 //! are CPU nanoseconds of the process per object: per size, and geometric means over ranges of sizes.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{OrExhausted, Session, object};
 use crate::host::Stopwatch;
 use crate::random::Digest;
@@ -20,8 +20,8 @@ const CASE: Case = Case {
     parameters,
     reads_input: false,
     measure: Measure::Metric("ns_per_object_geomean"),
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 };
 
@@ -30,19 +30,19 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "small-objects/pointerful",
         about: "garbage of 8 B to 32 KiB with a reference each",
-        representative: false,
+        set: None,
         ..CASE
     },
     Case {
         name: "small-objects/pointer-free-live",
         about: "the same as pointer-free, beside a large live heap",
-        representative: false,
+        set: None,
         ..CASE
     },
     Case {
         name: "small-objects/pointerful-live",
         about: "the same as pointerful, beside a large live heap",
-        representative: false,
+        set: None,
         ..CASE
     },
 ];

@@ -5,7 +5,7 @@
 //! made (their slots are touched before). The first and the last byte of a string are written; old strings'
 //! first bytes add up to the check value.
 
-use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Threads};
+use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{OrExhausted, Session};
 use crate::host::{Stopwatch, resident_bytes};
 use crate::random::Random;
@@ -19,8 +19,8 @@ const CASE: Case = Case {
     parameters: garbage,
     reads_input: false,
     measure: Measure::ProcessCpu,
-    representative: true,
-    peers: &Runtime::PEERS,
+    set: Some(Set::Representative),
+    peers: &Runtime::HEAP_PEERS,
     run,
 };
 
@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
         name: "tiny-strings/churn",
         about: "strings of 1 to 15 bytes that replace each other at random",
         parameters: churn,
-        representative: false,
+        set: None,
         ..CASE
     },
     Case {
@@ -38,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
         about: "strings of 1 to 15 bytes that all stay: memory per byte",
         parameters: hold,
         measure: Measure::Metric("resident_bytes_per_payload_byte"),
-        representative: false,
+        set: None,
         ..CASE
     },
 ];

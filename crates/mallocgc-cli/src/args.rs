@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use mallocgc_bench::{Case, Run, Runtime, Scale};
+use mallocgc_bench::{Case, Run, Runtime, Scale, Set};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -33,6 +33,10 @@ pub(crate) struct Bench {
     #[arg(value_name = "WORKLOAD", value_parser = parse_workload)]
     workloads: Vec<Selection>,
 
+    /// Run a set of workloads
+    #[arg(long, value_enum, conflicts_with = "workloads")]
+    set: Option<SetArgument>,
+
     /// Threads, for the workloads that can use several
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
@@ -44,7 +48,7 @@ pub(crate) struct Bench {
     /// Which runtimes to compare with: auto (all there are), none, or a list
     #[arg(
         long,
-        value_name = "auto|none|go,libgc,mimalloc,malloc",
+        value_name = "auto|none|go,libgc,mimalloc,malloc,gc-arena,gc-arena-mimalloc,rc",
         value_delimiter = ',',
         value_enum,
         default_value = "auto",
@@ -85,9 +89,13 @@ fn parse_directory(path: &str) -> Result<PathBuf, String> {
 }
 
 fn workloads_help() -> String {
-    let mut text = String::from("Workloads (* in the representative set):\n");
+    let mut text = String::from("Workloads (* in the set representative, + in the set typed):\n");
     for case in mallocgc_bench::catalogue() {
-        let star = if case.representative { '*' } else { ' ' };
+        let star = match case.set {
+            Some(Set::Representative) => '*',
+            Some(Set::Typed) => '+',
+            None => ' ',
+        };
         text.push_str(&format!("  {star} {:<28} {}\n", case.name, case.about));
     }
     text
@@ -105,6 +113,14 @@ enum ScaleArgument {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum SetArgument {
+    /// Of all workloads on the raw interface something, in under two minutes
+    Representative,
+    /// The workloads on the safe interface
+    Typed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum PeerArgument {
     Auto,
     None,
@@ -112,6 +128,9 @@ enum PeerArgument {
     Libgc,
     Mimalloc,
     Malloc,
+    GcArena,
+    GcArenaMimalloc,
+    Rc,
 }
 
 /// What to run and how to show it.
@@ -156,13 +175,17 @@ impl Bench {
                 cases.push(case);
             }
         }
-        let rounds = match (self.rounds, cases.is_empty()) {
-            (Some(rounds), _) => Rounds::Exactly(rounds),
-            (None, true) => Rounds::WithinBudget(DEFAULT_ROUNDS),
-            (None, false) => Rounds::Exactly(DEFAULT_ROUNDS),
+        let rounds = match (self.rounds, self.set, cases.is_empty()) {
+            (Some(rounds), ..) => Rounds::Exactly(rounds),
+            (None, None, true) => Rounds::WithinBudget(DEFAULT_ROUNDS),
+            (None, ..) => Rounds::Exactly(DEFAULT_ROUNDS),
         };
         if cases.is_empty() {
-            cases = mallocgc_bench::catalogue().filter(|case| case.representative).collect();
+            let set = match self.set {
+                None | Some(SetArgument::Representative) => Set::Representative,
+                Some(SetArgument::Typed) => Set::Typed,
+            };
+            cases = mallocgc_bench::catalogue().filter(|case| case.set == Some(set)).collect();
         }
         if self.input.is_some() && !cases.iter().any(|case| case.reads_input) {
             return Err(conflict("--input is read by the workload index only"));
@@ -178,6 +201,9 @@ impl Bench {
                         PeerArgument::Libgc => Runtime::Libgc,
                         PeerArgument::Mimalloc => Runtime::Mimalloc,
                         PeerArgument::Malloc => Runtime::Malloc,
+                        PeerArgument::GcArena => Runtime::GcArena,
+                        PeerArgument::GcArenaMimalloc => Runtime::GcArenaMimalloc,
+                        PeerArgument::Rc => Runtime::Rc,
                         PeerArgument::Auto | PeerArgument::None => {
                             return Err(conflict("--peers takes auto or none only by itself"));
                         }

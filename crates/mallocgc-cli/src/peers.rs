@@ -1,7 +1,7 @@
 //! The peers' programs: found, or built on demand from `bench/peers/` when their toolchain is there.
 //!
-//! Programs go to `peers/` in the target directory. `MALLOCGC_BENCH_GO`, `..._LIBGC`, `..._MIMALLOC` and
-//! `..._MALLOC` name ready programs to use instead, for machines without the toolchain;
+//! Programs go to `peers/` in the target directory. `MALLOCGC_BENCH_GO`, `..._LIBGC`, `..._MIMALLOC`,
+//! `..._MALLOC`, `..._GC_ARENA` and so on name ready programs to use instead, for machines without the toolchain;
 //! `MALLOCGC_BENCH_MALLOCGC` names another build of this command to measure.
 
 use crate::child;
@@ -34,7 +34,8 @@ const BUILD_LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn program(runtime: Runtime) -> Result<Program, Missing> {
     let exe = std::env::current_exe()
         .map_err(|error| Missing::NotBuilt(format!("own program not found: {error}")))?;
-    let variable = format!("MALLOCGC_BENCH_{}", runtime.name().to_uppercase());
+    let name = runtime.name().to_uppercase().replace('-', "_");
+    let variable = format!("MALLOCGC_BENCH_{name}");
     let ready = std::env::var_os(variable).map(PathBuf::from);
     if runtime == Runtime::Mallocgc {
         return Ok(Program { path: ready.unwrap_or(exe), subcommand: Some("bench-run") });
@@ -53,10 +54,19 @@ pub(crate) fn program(runtime: Runtime) -> Result<Program, Missing> {
         Runtime::Mallocgc => unreachable!("answered above"),
         Runtime::Go => build_go(&sources.join("go"), &target)?,
         Runtime::Libgc => build_libgc(&sources.join("libgc"), &target)?,
-        Runtime::Mimalloc => build_rust(&sources.join("rust"), &target, "mimalloc")?,
-        Runtime::Malloc => build_rust(&sources.join("rust"), &target, "malloc")?,
+        Runtime::Mimalloc | Runtime::GcArenaMimalloc => {
+            build_rust(&sources.join("rust"), &target, "mimalloc")?
+        }
+        Runtime::Malloc | Runtime::GcArena | Runtime::Rc => {
+            build_rust(&sources.join("rust"), &target, "malloc")?
+        }
     };
-    Ok(Program { path, subcommand: None })
+    let subcommand = match runtime {
+        Runtime::GcArena | Runtime::GcArenaMimalloc => Some("gc-arena"),
+        Runtime::Rc => Some("rc"),
+        _ => None,
+    };
+    Ok(Program { path, subcommand })
 }
 
 /// The workspace this command was compiled from.

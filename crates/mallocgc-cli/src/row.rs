@@ -1,10 +1,10 @@
 //! One row per case and runtime: the rounds condensed, and compared with the base.
 //!
-//! The base is the first peer with results, in the order go, libgc, mimalloc, malloc. Figures are medians
+//! The base is the first peer with results, in the order of `Runtime::PEERS`. Figures are medians
 //! over the rounds; a ratio is the median of the rounds' own ratios, so that what slows a whole round down
 //! cancels out.
 
-use crate::suite::Contest;
+use crate::suite::{Contest, Entrant};
 use mallocgc_bench::{RunReport, Runtime, Scale};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -61,6 +61,8 @@ pub(crate) struct Row {
     /// Of the deciding figure, to the base's.
     pub(crate) ratio: Option<f64>,
     pub(crate) base: Option<Runtime>,
+    /// Of the deciding figure, to each other runtime's that has one.
+    pub(crate) ratios: BTreeMap<Runtime, f64>,
     pub(crate) peak_rss_bytes: Option<u64>,
     pub(crate) peak_rss_ratio: Option<f64>,
     pub(crate) resident_end_bytes: Option<u64>,
@@ -115,6 +117,11 @@ pub(crate) fn rows(contest: &Contest) -> Vec<Row> {
         let ratio =
             |figure: &dyn Fn(&RunReport) -> Option<f64>| ratio(reports, &base?.reports, figure);
         let measure = contest.case.measure;
+        let to_other = |other: &Entrant| {
+            let figure = |report: &RunReport| measure.of(report);
+            Some((other.runtime, self::ratio(reports, &other.reports, &figure)?))
+        };
+        let others = contest.entrants.iter().filter(|other| other.runtime != entrant.runtime);
         let metrics = metric_names(reports);
         Row {
             workload: contest.case.name.to_owned(),
@@ -132,6 +139,7 @@ pub(crate) fn rows(contest: &Contest) -> Vec<Row> {
             measured: median(reports.iter().filter_map(|report| measure.of(report))),
             ratio: ratio(&|report| measure.of(report)),
             base: base.map(|base| base.runtime),
+            ratios: others.filter_map(to_other).collect(),
             peak_rss_bytes: whole(reports, |report| Some(report.peak_rss_bytes)),
             peak_rss_ratio: ratio(&|report| Some(report.peak_rss_bytes as f64)),
             resident_end_bytes: whole(reports, |report| report.resident_end_bytes),

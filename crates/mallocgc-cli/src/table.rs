@@ -68,13 +68,16 @@ pub(crate) fn write_tables(out: &mut impl Write, rows: &[Row]) -> io::Result<()>
     if let Some(metrics) = metrics_table(rows) {
         writeln!(out, "\n{metrics}")?;
     }
+    if let Some(ratios) = ratios_table(rows) {
+        writeln!(out, "\n{ratios}")?;
+    }
     if let Some(row) = rows.iter().find(|row| row.base.is_some()) {
         let base = row.base.map_or("", |base| base.name());
         writeln!(
             out,
             "\nratio, and in brackets: median over the rounds of each round's ratio to {base}; lower is \
              better. It is that of\nCPU time or, where a workload is about something else, of the \
-             figure marked *."
+             figure marked *. To a peer by name: ours to its."
         )?;
     }
     Ok(())
@@ -105,6 +108,25 @@ fn metrics_table(rows: &[Row]) -> Option<Table> {
         }
     }
     (metrics.row_count() > 0).then_some(metrics)
+}
+
+/// A line per workload, a column per peer: our ratio to it. None if all of it is in the table of results.
+fn ratios_table(rows: &[Row]) -> Option<Table> {
+    let ours: Vec<&Row> = rows.iter().filter(|row| row.runtime == Runtime::Mallocgc).collect();
+    let to_base = |row: &&&Row| row.ratios.keys().any(|&other| Some(other) != row.base);
+    ours.iter().find(to_base)?;
+    let mut peers: Vec<Runtime> = ours.iter().flat_map(|row| row.ratios.keys()).copied().collect();
+    peers.sort();
+    peers.dedup();
+    let header: Vec<String> = peers.iter().map(|peer| format!("to {peer}")).collect();
+    let header: Vec<&str> =
+        std::iter::once("workload").chain(header.iter().map(String::as_str)).collect();
+    let mut ratios = table(&header);
+    for row in ours {
+        let cells = peers.iter().map(|peer| right(&ratio(row.ratios.get(peer).copied())));
+        ratios.add_row(std::iter::once(Cell::new(&row.workload)).chain(cells));
+    }
+    Some(ratios)
 }
 
 fn metric(row: &Row, name: &str) -> String {

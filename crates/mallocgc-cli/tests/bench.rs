@@ -20,7 +20,8 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 
 fn mallocgc() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mallocgc"));
-    for runtime in ["MALLOCGC", "GO", "LIBGC", "MIMALLOC", "MALLOC"] {
+    let peers = ["GO", "LIBGC", "MIMALLOC", "MALLOC", "GC_ARENA", "GC_ARENA_MIMALLOC", "RC"];
+    for runtime in std::iter::once("MALLOCGC").chain(peers) {
         command.env_remove(format!("MALLOCGC_BENCH_{runtime}"));
     }
     command
@@ -143,6 +144,7 @@ fn json_rows_have_stable_fields() {
                 "peak_rss_bytes",
                 "peak_rss_ratio",
                 "ratio",
+                "ratios",
                 "resident_end_bytes",
                 "rounds",
                 "runtime",
@@ -310,4 +312,29 @@ fn sudden_death_leaves_no_child() {
     signal(child.id() as i32, libc::SIGKILL);
     child.wait().unwrap();
     eventually(|| is_gone(sleeper));
+}
+
+#[test]
+fn a_set_is_its_workloads_with_a_ratio_to_each_peer() {
+    let _turn = one_at_a_time();
+    let directory = scratch("set");
+    let mut command = mallocgc();
+    command.args(["bench", "--set", "typed", "--peers", "gc-arena,rc", "--rounds", "1"]);
+    command.env("MALLOCGC_BENCH_MALLOCGC", reporter(&directory, "mallocgc", "01"));
+    for (variable, runtime) in [("GC_ARENA", "gc-arena"), ("RC", "rc")] {
+        command.env(format!("MALLOCGC_BENCH_{variable}"), reporter(&directory, runtime, "01"));
+    }
+    let output = command.arg("--json").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let rows = rows(&output);
+    let workload = |row: &Value| row["workload"].as_str().unwrap().to_owned();
+    assert!(rows.iter().all(|row| !workload(row).starts_with("binary-trees")));
+    let trees = |row: &&Value| workload(row) == "typed-trees" && row["runtime"] == "mallocgc";
+    let ratios = rows.iter().find(trees).unwrap()["ratios"].as_object().unwrap();
+    assert_eq!(ratios.keys().collect::<Vec<_>>(), ["gc-arena", "rc"]);
+    assert!(ratios.values().all(|ratio| ratio.as_f64().unwrap() > 0.0));
+
+    let conflict = bench(&["typed-trees", "--set", "typed"]);
+    assert_eq!(conflict.status.code(), Some(2));
+    assert!(stderr(&conflict).contains("cannot be used with"), "{}", stderr(&conflict));
 }

@@ -2,10 +2,10 @@
 //! the system's allocator (a feature each).
 //!
 //! ```text
-//! rust-peer WORKLOAD --threads N name=value…
+//! rust-peer [RUNTIME] WORKLOAD --threads N name=value…
 //! ```
 //!
-//! It prints one line of JSON. Work, sizes and check values are those of `bench/src/workloads`.
+//! The runtime is `gc-arena` or `rc`; without one, objects are freed explicitly. It prints one line of JSON. Work, sizes and check values are those of `bench/src/workloads`.
 
 mod binary_trees;
 mod blob;
@@ -27,6 +27,8 @@ mod random;
 mod small_objects;
 mod support;
 mod tiny_strings;
+mod typed_gc_arena;
+mod typed_rc;
 #[path = "../../../src/words.rs"]
 mod words;
 
@@ -37,7 +39,8 @@ use support::{Outcome, Run, fail};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const RUNTIME: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "malloc" };
+const EXPLICIT: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "malloc" };
+const GC_ARENA: &str = if cfg!(feature = "mimalloc") { "gc-arena-mimalloc" } else { "gc-arena" };
 
 type Workload = fn(&Run) -> Outcome;
 
@@ -53,13 +56,31 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("index", index::run),
 ];
 
+const OF_GC_ARENA: &[(&str, Workload)] = &[
+    ("typed-trees", typed_gc_arena::trees),
+    ("typed-mark", typed_gc_arena::mark),
+    ("typed-bytes", typed_gc_arena::bytes),
+];
+
+const OF_RC: &[(&str, Workload)] =
+    &[("typed-trees", typed_rc::trees), ("typed-bytes", typed_rc::bytes)];
+
 fn main() {
-    let run = Run::from_arguments();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (runtime, workloads) = match arguments.first().map(String::as_str) {
+        Some("gc-arena") => (GC_ARENA, OF_GC_ARENA),
+        Some("rc") => ("rc", OF_RC),
+        _ => (EXPLICIT, WORKLOADS),
+    };
+    if runtime != EXPLICIT {
+        arguments.remove(0);
+    }
+    let run = Run::from_arguments(arguments);
     let name = run.workload.split('/').next().unwrap_or("");
-    let Some((_, work)) = WORKLOADS.iter().find(|(other, _)| *other == name) else {
+    let Some((_, work)) = workloads.iter().find(|(other, _)| *other == name) else {
         fail(&format!("there is no workload {}", run.workload));
     };
     let watch = Stopwatch::start();
     let outcome = work(&run);
-    support::print_report(RUNTIME, &run, &outcome, &watch);
+    support::print_report(runtime, &run, &outcome, &watch);
 }

@@ -18,9 +18,9 @@ pub fn fail(message: &str) -> ! {
 }
 
 impl Run {
-    pub fn from_arguments() -> Run {
+    pub fn from_arguments(arguments: Vec<String>) -> Run {
         let mut run = Run { workload: String::new(), threads: 1, parameters: BTreeMap::new() };
-        let mut arguments = std::env::args().skip(1);
+        let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             if argument == "--threads" {
                 let threads = arguments.next().and_then(|text| text.parse().ok());

@@ -67,6 +67,18 @@ pub struct Cursor {
 const _: () = assert!(size_of::<Cursor>() == 32);
 
 impl Cursor {
+    /// The next cell of the open chunk. Called by the owner; objects of the class have
+    /// `cell_bytes`.
+    #[inline(always)]
+    fn bump(&self, cell_bytes: usize) -> Option<Address> {
+        let at = self.chunk.next();
+        if at == self.chunk.limit() {
+            return None;
+        }
+        self.chunk.advance(at + cell_bytes);
+        Some(Address::new(at))
+    }
+
     /// How many cells of its span are one object: mostly one.
     #[inline]
     fn joined(&self, span: &Span) -> usize {
@@ -111,13 +123,36 @@ impl Cursors {
     pub(crate) unsafe fn bump(self, class: SpanClassId) -> Option<Address> {
         // SAFETY: passed on.
         let cursor = unsafe { self.get(class) };
-        let at = cursor.chunk.next();
-        if at == cursor.chunk.limit() {
-            return None;
-        }
         // Relaxed: only this thread writes cursors.
-        cursor.chunk.advance(at + cursor.cell_bytes.load(Relaxed) as usize);
-        Some(Address::new(at))
+        cursor.bump(cursor.cell_bytes.load(Relaxed) as usize)
+    }
+
+    /// The cursor of a class, to be kept.
+    pub(crate) fn class_cursor(self, class: SpanClassId) -> ClassCursor {
+        // SAFETY: as in `get`.
+        ClassCursor(unsafe { self.0.add(class.index()) }.as_ptr())
+    }
+}
+
+/// One cursor, kept by who allocates of its class again and again. An optional one would be tested for null
+/// at each allocation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClassCursor(*const Cursor);
+
+impl ClassCursor {
+    /// One that must not be asked.
+    pub(crate) const NONE: ClassCursor = ClassCursor(core::ptr::null());
+
+    /// The next cell of the open chunk.
+    ///
+    /// # Safety
+    ///
+    /// The cursor is of a cache that is alive, this is its mutator's thread, and cells of the class
+    /// have `cell_bytes`.
+    #[inline(always)]
+    pub(crate) unsafe fn bump(self, cell_bytes: usize) -> Option<Address> {
+        // SAFETY: the caller's promise.
+        unsafe { &*self.0 }.bump(cell_bytes)
     }
 }
 

@@ -36,6 +36,7 @@ impl Layout {
         Layout { record: core::ptr::null(), heap: 0, size_bytes: 0, repeats: true };
 
     /// A layout whose size nobody will ask for, nor for arrays of it.
+    #[inline(always)]
     pub(crate) fn of_parts(record: *const LayoutRecord, heap: u64) -> Layout {
         Layout { record, heap, size_bytes: 0, repeats: false }
     }

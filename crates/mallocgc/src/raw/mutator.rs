@@ -7,7 +7,7 @@ use crate::base::size_class::{MAX_SMALL_SIZE, SizeClass, TINY_SIZE};
 use crate::base::sync::{AtomicU32, Ordering::Relaxed};
 use crate::base::{Address, WORD_SIZE};
 use crate::collect::verify::Fault;
-use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache, Cursors};
+use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache, ClassCursor, Cursors};
 use crate::heap::error::AllocError;
 use crate::heap::large::Clear;
 use crate::heap::layouts::LayoutRecord;
@@ -281,6 +281,23 @@ impl Mutator {
         made.ok_or_else(|| self.failure.get())
     }
 
+    /// The cursor of a resolved class of this heap, whose cells are handed out clear if they have at most
+    /// `CLEAR_AHEAD_MAX` bytes.
+    pub(crate) fn class_cursor(&self, class: AllocClass) -> ClassCursor {
+        self.cursors.class_cursor(class.class)
+    }
+
+    /// The heap's number, which is part of its layouts.
+    #[inline(always)]
+    pub(crate) fn heap_id(&self) -> u64 {
+        self.heap_id.get()
+    }
+
+    /// Why the last allocation that returned no error and no object failed.
+    pub(crate) fn last_failure(&self) -> AllocError {
+        self.failure.get()
+    }
+
     /// As [`mallocgc`](Mutator::mallocgc), at an address that is a multiple
     /// of `align`, a power of two up to 4096, whatever the size and the layout.
     ///
@@ -367,7 +384,7 @@ impl Mutator {
     }
 
     /// Puts the error of a slow path aside.
-    fn note<R>(&self, made: Result<R, AllocError>) -> Option<R> {
+    pub(crate) fn note<R>(&self, made: Result<R, AllocError>) -> Option<R> {
         made.inspect_err(|&error| self.failure.set(error)).ok()
     }
 

@@ -2,16 +2,16 @@
 //! allocates.
 
 use crate::base::WORD_SIZE;
+use crate::base::size_class::TINY_SIZE;
+use crate::heap::cache::ClassCursor;
 use crate::heap::error::AllocError as RawError;
-use crate::raw::{self, AllocClass, AllocFlags, Force, Layout};
+use crate::raw::{self, AllocFlags, Force, Layout};
+use crate::typed::kinds::{Kinds, Known};
 use crate::typed::plan::{self, Key, Plan};
 use crate::typed::trace::Trace;
-use ::core::cell::{Cell, RefCell};
+use ::core::cell::Cell;
 use ::core::ptr::NonNull;
 use std::fmt;
-
-/// Kinds of objects whose class is at hand.
-const CLASSES: usize = 64;
 
 /// What the place of the raw heap's objects of zero bytes is aligned to.
 const ZERO_BASE_ALIGN: usize = 4096;
@@ -56,13 +56,6 @@ enum Shortage {
     Collected,
 }
 
-#[derive(Clone, Copy)]
-struct Known {
-    identity: (usize, usize, u8),
-    layout: Layout,
-    class: Option<AllocClass>,
-}
-
 /// A thread's part of a typed heap.
 ///
 /// # Invariants
@@ -70,6 +63,7 @@ struct Known {
 /// 1. The raw mutator is active exactly while `depth` is not 0.
 /// 2. References exist on the thread's stack only while `depth` is not 0, and no boundary is
 ///    crossed meanwhile.
+/// 3. The cursors of `kinds` are the raw mutator's, each of its kind's class.
 pub(super) struct Core {
     pub(super) raw: raw::Mutator,
     depth: Cell<usize>,
@@ -78,7 +72,7 @@ pub(super) struct Core {
     generation: Cell<u32>,
     /// What is dropped and run at boundaries is being dropped and run.
     settling: Cell<bool>,
-    known: RefCell<Box<[Option<Known>; CLASSES]>>,
+    kinds: Kinds,
 }
 
 impl Core {
@@ -90,7 +84,7 @@ impl Core {
             depth: Cell::new(0),
             shortage: Cell::new(Shortage::None),
             settling: Cell::new(false),
-            known: RefCell::new(Box::new([None; CLASSES])),
+            kinds: Kinds::new(),
         }
     }
 
@@ -181,74 +175,99 @@ impl Core {
 
     // --- allocation --------------------------------------------------------
 
-    #[inline(always)]
+    /// A kind, as this heap has it; `None` after an error, which is the raw mutator's last failure.
+    #[inline(never)]
     fn known(&self, key: &Key) -> Option<Known> {
-        let identity = key.identity();
-        // Constant for a type but for the address of a function.
-        let slot = slot_of(identity);
-        let known = self.known.borrow();
-        match known[slot] {
-            Some(known) if known.identity == identity => Some(known),
-            _ => None,
-        }
+        self.kinds.find(key).or_else(|| self.learn(key))
     }
 
     #[cold]
-    fn learn(&self, key: &Key) -> Result<Known, RawError> {
-        let identity = key.identity();
+    fn learn(&self, key: &Key) -> Option<Known> {
         let layout = key.layout().and_then(|layout| self.raw.heap().layout(&layout));
-        let layout = layout.map_err(|_| RawError::OutOfMemory { bytes: 0, cause: None })?;
-        // Larger ones have none.
-        let class = self.raw.alloc_class(key.bytes, layout).ok();
-        let known = Known { identity, layout, class };
-        self.known.borrow_mut()[slot_of(identity)] = Some(known);
-        Ok(known)
+        let none = |_| RawError::OutOfMemory { bytes: 0, cause: None };
+        let layout = self.raw.note(layout.map_err(none))?;
+        // Larger objects have no class, nor have those of no bytes.
+        let class = self.raw.alloc_class(key.bytes, layout);
+        let cursor = class.map_or(ClassCursor::NONE, |class| self.raw.class_cursor(class));
+        let known = Known::new(key.identity(), cursor, layout);
+        self.kinds.insert(key, known);
+        Some(known)
     }
 
-    /// Memory for an object with one value of a type, zeroed. If the type has a destructor, it
-    /// will run.
+    fn layout_of(&self, known: Known) -> Layout {
+        known.layout(self.raw.heap_id())
+    }
+
+    /// Memory for an object with one value of a type, zeroed; `None` after an error, which is
+    /// [`failed`](Core::failed)'s to tell. If the type has a destructor, it will run.
     ///
     /// # Safety
     ///
     /// The value is written before the next boundary.
     #[inline(always)]
-    pub(super) unsafe fn allocate<'gc, T: Trace<'gc>>(&self) -> Result<NonNull<T>, RawError> {
+    pub(super) unsafe fn allocate<'gc, T: Trace<'gc>>(&self) -> Option<NonNull<T>> {
         if Plan::<T>::BYTES == 0 && !Plan::<T>::DROPS {
             return self.nothing();
         }
-        let key = Plan::<T>::key();
-        let known = match self.known(&key) {
-            Some(known) => known,
-            None => self.learn(&key)?,
-        };
-        let place = match known.class {
-            Some(class) if align_of::<T>() <= WORD_SIZE => self.raw.alloc(class)?,
-            _ => self.allocate_other(Plan::<T>::BYTES.max(1), align_of::<T>(), known.layout)?,
+        let key = const { &Plan::<T>::KEY };
+        let place = if Plan::<T>::SMALL_CELL != 0 {
+            let place = match self.kinds.at_once(key) {
+                // SAFETY: invariant 3; the core belongs to the mutator's thread, and keeps its heap.
+                Some(known) => unsafe { known.cursor.bump(Plan::<T>::SMALL_CELL) },
+                None => None,
+            };
+            match place {
+                // SAFETY: cells are not at address zero.
+                Some(place) => unsafe { NonNull::new_unchecked(place.as_ptr::<u8>()) },
+                None => self.allocate_small(key)?,
+            }
+        } else {
+            self.allocate_other(key, align_of::<T>())?
         };
         if Plan::<T>::DROPS {
             // SAFETY: passed on.
-            unsafe { self.let_drop::<T>(place)? };
+            self.raw.note(unsafe { self.let_drop::<T>(place) })?;
         }
-        Ok(place.cast())
+        Some(place.cast())
+    }
+
+    /// Why the last allocation failed, and that it is made good at the next boundary.
+    #[cold]
+    pub(super) fn failed(&self) -> AllocError {
+        let error = self.raw.last_failure();
+        if !error.may_succeed_later() || self.shortage.get() == Shortage::Collected {
+            return AllocError::Failed(error);
+        }
+        self.shortage.set(Shortage::Met);
+        AllocError::NeedsBoundary(error)
+    }
+
+    /// An object of a kind whose cursor has none, or which is not where it is looked for first.
+    #[cold]
+    #[inline(never)]
+    fn allocate_small(&self, key: &Key) -> Option<NonNull<u8>> {
+        let layout = self.layout_of(self.known(key)?);
+        let class = self.raw.alloc_class(key.bytes, layout);
+        self.raw.note(class.and_then(|class| self.raw.alloc(class)))
+    }
+
+    /// An object of a kind that has no small cells.
+    #[inline(never)]
+    fn allocate_other(&self, key: &Key, align: usize) -> Option<NonNull<u8>> {
+        let layout = self.layout_of(self.known(key)?);
+        let bytes = key.bytes.max(1);
+        self.raw.note(self.raw.mallocgc_aligned(bytes, align, layout, AllocFlags::NO_TINY))
     }
 
     /// A place for no bytes, to which handles can be made.
     #[inline(always)]
-    fn nothing<T>(&self) -> Result<NonNull<T>, RawError> {
+    fn nothing<T>(&self) -> Option<NonNull<T>> {
         if align_of::<T>() <= ZERO_BASE_ALIGN {
-            return Ok(self.raw.heap().zero_base().cast());
+            return Some(self.raw.heap().zero_base().cast());
         }
-        Ok(self.allocate_other(1, align_of::<T>(), Layout::NOSCAN)?.cast())
-    }
-
-    #[cold]
-    fn allocate_other(
-        &self,
-        bytes: usize,
-        align: usize,
-        layout: Layout,
-    ) -> Result<NonNull<u8>, RawError> {
-        self.raw.mallocgc_aligned(bytes, align, layout, AllocFlags::NO_TINY)
+        let (align, flags) = (align_of::<T>(), AllocFlags::NO_TINY);
+        let made = self.raw.mallocgc_aligned(1, align, Layout::NOSCAN, flags);
+        self.raw.note(made).map(NonNull::cast)
     }
 
     /// # Safety
@@ -269,27 +288,31 @@ impl Core {
     }
 
     /// Memory for an array of `count` elements, zeroed; returns where they are to be
-    /// written. [`finish_array`](Core::finish_array) must follow.
-    pub(super) fn allocate_array<'gc, T: Trace<'gc>>(
-        &self,
-        count: usize,
-    ) -> Result<NonNull<T>, RawError> {
-        let too_large = RawError::TooLarge { bytes: usize::MAX };
-        let bytes = size_of::<T>().checked_mul(count).ok_or(too_large)?;
-        let bytes = bytes.checked_add(Plan::<T>::ELEMENTS_OFFSET).ok_or(too_large)?;
+    /// written, or `None` as [`allocate`](Core::allocate). [`finish_array`](Core::finish_array) must follow.
+    #[inline]
+    pub(super) fn allocate_array<'gc, T: Trace<'gc>>(&self, count: usize) -> Option<NonNull<T>> {
+        let bytes = size_of::<T>().checked_mul(count);
+        let bytes = bytes.and_then(|bytes| bytes.checked_add(Plan::<T>::ELEMENTS_OFFSET));
+        let bytes = self.raw.note(bytes.ok_or(RawError::TooLarge { bytes: usize::MAX }))?;
         // No count either: behind it, the elements of an empty array would begin where another object does.
         if bytes == 0 || count == 0 {
             return self.nothing();
         }
-        let key = Plan::<T>::array_key();
-        let layout = match self.known(&key) {
-            Some(known) => known.layout,
-            None => self.learn(&key)?.layout,
+        let key = const { &Plan::<T>::ARRAY_KEY };
+        let known = match self.kinds.at_once(key) {
+            Some(known) => known,
+            None => self.known(key)?,
         };
+        let layout = self.layout_of(known);
         let align = align_of::<T>().max(WORD_SIZE);
-        let place = self.raw.mallocgc_aligned(bytes, align, layout, AllocFlags::NO_TINY)?;
+        // Smaller ones may share a block with others.
+        let place = if align == WORD_SIZE && bytes >= TINY_SIZE {
+            self.raw.mallocgc(bytes, layout, AllocFlags::NONE)
+        } else {
+            self.raw.mallocgc_aligned(bytes, align, layout, AllocFlags::NO_TINY)
+        };
         // SAFETY: so many bytes lie before the elements.
-        Ok(unsafe { place.byte_add(Plan::<T>::ELEMENTS_OFFSET) }.cast())
+        Some(unsafe { self.raw.note(place)?.byte_add(Plan::<T>::ELEMENTS_OFFSET) }.cast())
     }
 
     /// The array's elements are written.
@@ -301,32 +324,24 @@ impl Core {
         &self,
         elements: NonNull<T>,
         count: usize,
-    ) -> Result<(), RawError> {
+    ) -> Option<()> {
         if count == 0 {
-            return Ok(());
+            return Some(());
         }
         // SAFETY: the elements lie so far from the object's begin.
         let object = unsafe { elements.cast::<u8>().byte_sub(Plan::<T>::ELEMENTS_OFFSET) };
         let counter = Plan::<T>::HAS_COUNT.then_some(object.cast::<usize>());
         if Plan::<T>::DROPS && count != 0 && size_of::<T>() != 0 {
+            let drop_elements = plan::drop_elements::<T>;
             // SAFETY: the caller's promise.
-            unsafe { self.raw.add_drop(object, plan::drop_elements::<T>, counter, count)? };
+            let added = unsafe { self.raw.add_drop(object, drop_elements, counter, count) };
+            self.raw.note(added)?;
         }
         if let Some(counter) = counter {
             // SAFETY: the count is the object's first word.
             unsafe { counter.write(count) };
         }
-        Ok(())
-    }
-
-    /// What a failed allocation means, and that it is made good at the next boundary.
-    #[cold]
-    pub(super) fn failed(&self, error: RawError) -> AllocError {
-        if !error.may_succeed_later() || self.shortage.get() == Shortage::Collected {
-            return AllocError::Failed(error);
-        }
-        self.shortage.set(Shortage::Met);
-        AllocError::NeedsBoundary(error)
+        Some(())
     }
 }
 
@@ -335,9 +350,4 @@ impl Drop for Core {
         // The raw mutator detaches active.
         self.raw.become_active();
     }
-}
-
-fn slot_of((what, bytes, form): (usize, usize, u8)) -> usize {
-    let mixed = (what ^ (what >> 7) ^ (bytes << 3) ^ form as usize).wrapping_mul(0x9E37_79B9);
-    (mixed >> 8) % CLASSES
 }

@@ -3,7 +3,7 @@
 use crate::layout::Tracer;
 use crate::raw;
 use crate::typed::context::Cx;
-use crate::typed::core::AllocError;
+use crate::typed::core::{AllocError, Core};
 use crate::typed::kind::{Accepts, Kind};
 use crate::typed::shape::Shape;
 use crate::typed::trace::Trace;
@@ -57,11 +57,11 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, T> {
     /// # Panics
     ///
     /// When there is no memory; [`try_new`](Gc::try_new) does not.
-    #[inline]
+    #[inline(always)]
     pub fn new<K: Kind + Accepts<T>>(cx: &Cx<'gc, K>, value: T) -> Gc<'gc, T> {
-        match Gc::try_new(cx, value) {
-            Ok(object) => object,
-            Err(error) => out_of_memory(error),
+        match Gc::put(cx.core(), value) {
+            Some(object) => object,
+            None => out_of_memory(cx.core()),
         }
     }
 
@@ -71,26 +71,34 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, T> {
     ///
     /// [`AllocError::NeedsBoundary`] when a collection may help, which cannot be here;
     /// [`AllocError::Failed`] when it did not. The value is dropped.
-    #[inline]
+    #[inline(always)]
     pub fn try_new<K: Kind + Accepts<T>>(
         cx: &Cx<'gc, K>,
         value: T,
     ) -> Result<Gc<'gc, T>, AllocError> {
+        Gc::put(cx.core(), value).ok_or_else(|| cx.core().failed())
+    }
+
+    /// Puts a value into the heap; `None` as `Core::allocate`.
+    #[inline(always)]
+    fn put(core: &Core, value: T) -> Option<Gc<'gc, T>> {
         // SAFETY: the value is written below.
-        match unsafe { cx.core().allocate::<T>() } {
-            Ok(pointer) => {
-                // SAFETY: memory for a `T`, ours alone.
-                unsafe { pointer.write(value) };
-                Ok(Gc::from_pointer(pointer))
-            }
-            Err(error) => Err(cx.core().failed(error)),
-        }
+        let pointer = unsafe { core.allocate::<T>() }?;
+        // SAFETY: memory for a `T`, ours alone.
+        unsafe { pointer.write(value) };
+        Some(Gc::from_pointer(pointer))
     }
 }
 
 #[cold]
 #[inline(never)]
-fn out_of_memory(error: AllocError) -> ! {
+fn out_of_memory(core: &Core) -> ! {
+    no_memory(core.failed())
+}
+
+#[cold]
+#[inline(never)]
+fn no_memory(error: AllocError) -> ! {
     panic!("no memory for an object: {error}")
 }
 
@@ -125,7 +133,7 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, [T]> {
         let elements = elements.into_iter();
         let count = elements.len();
         let core = cx.core();
-        let first = core.allocate_array::<T>(count).map_err(|error| core.failed(error))?;
+        let first = core.allocate_array::<T>(count).ok_or_else(|| core.failed())?;
         let mut written = Written { first, count: 0 };
         for element in elements.take(count) {
             // SAFETY: there is room for `count`.
@@ -134,7 +142,7 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, [T]> {
         }
         assert_eq!(written.count, count, "an iterator yielded fewer elements than it said");
         // SAFETY: all are written. An error leaves them to `written`.
-        unsafe { core.finish_array(first, count) }.map_err(|error| core.failed(error))?;
+        unsafe { core.finish_array(first, count) }.ok_or_else(|| core.failed())?;
         ::core::mem::forget(written);
         Ok(Gc::from_pointer(NonNull::slice_from_raw_parts(first, count)))
     }
@@ -163,7 +171,7 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, [T]> {
         I: IntoIterator<Item = T>,
         I::IntoIter: ExactSizeIterator,
     {
-        Gc::try_from_iter(cx, elements).unwrap_or_else(|error| out_of_memory(error))
+        Gc::try_from_iter(cx, elements).unwrap_or_else(|error| no_memory(error))
     }
 }
 
@@ -199,7 +207,7 @@ impl<'gc> Gc<'gc, str> {
     /// ```
     #[allow(clippy::should_implement_trait)]
     pub fn from_str<K: Kind + Accepts<u8>>(cx: &Cx<'gc, K>, text: &str) -> Gc<'gc, str> {
-        Gc::try_from_str(cx, text).unwrap_or_else(|error| out_of_memory(error))
+        Gc::try_from_str(cx, text).unwrap_or_else(|error| no_memory(error))
     }
 }
 

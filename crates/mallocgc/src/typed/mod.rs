@@ -57,6 +57,7 @@
 mod shape;
 mod trace;
 mod plan;
+mod kinds;
 mod core;
 mod kind;
 mod context;

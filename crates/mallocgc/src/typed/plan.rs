@@ -12,13 +12,15 @@
 //! were written, and is cleared for the same reason.
 
 use crate::base::WORD_SIZE;
+use crate::base::size_class::SizeClass;
+use crate::heap::cache::CLEAR_AHEAD_MAX;
 use crate::layout::{TraceFn, Tracer, TypeLayout};
 use crate::raw::LayoutError;
 use crate::typed::trace::Trace;
 use ::core::marker::PhantomData;
 use ::core::mem::needs_drop;
 
-/// What tells kinds of objects apart, so that each has one layout in a heap.
+/// Objects that are described alike, so that they have one layout in a heap.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     pub(super) form: Form,
@@ -34,14 +36,69 @@ pub(super) enum Form {
     Function(TraceFn),
 }
 
+/// What tells kinds of objects apart: two words that are the same for the same kind.
+///
+/// ```text
+/// first                    second
+/// packed: 2^29 to 2^30     0         a mask of 16 bits, and bytes below 4096
+/// 2^62 + 2 bytes + form    mask      any other mask
+/// ! address of function    bytes     negative as a signed number
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Identity {
+    first: usize,
+    second: usize,
+}
+
+impl Identity {
+    /// No kind's.
+    pub(super) const NONE: Identity = Identity { first: 0, second: 0 };
+
+    const fn of_mask(mask: u64, bytes: usize, repeats: usize) -> Identity {
+        if mask < 1 << 16 && bytes < 1 << 12 {
+            let packed = 1 << 29 | repeats << 28 | bytes << 16 | mask as usize;
+            return Identity { first: packed, second: 0 };
+        }
+        Identity { first: 1 << 62 | bytes << 1 | repeats, second: mask as usize }
+    }
+
+    const fn is_packed(self) -> bool {
+        self.first < 1 << 30
+    }
+}
+
+// All of it but the address of a function is constant where the key is.
 impl Key {
-    /// Two words and a number that are the same for the same kind.
+    /// The identity of the kind.
     #[inline(always)]
-    pub(super) fn identity(&self) -> (usize, usize, u8) {
+    pub(super) fn identity(&self) -> Identity {
         match self.form {
-            Form::Mask(mask) => (mask as usize, self.bytes, 0),
-            Form::RepeatedMask(mask) => (mask as usize, self.bytes, 1),
-            Form::Function(function) => (function as usize, self.bytes, 2),
+            Form::Mask(mask) => Identity::of_mask(mask, self.bytes, 0),
+            Form::RepeatedMask(mask) => Identity::of_mask(mask, self.bytes, 1),
+            Form::Function(function) => {
+                Identity { first: !(function as usize), second: self.bytes }
+            }
+        }
+    }
+
+    /// Whether that is an identity: one comparison, mostly.
+    #[inline(always)]
+    pub(super) fn is(&self, other: Identity) -> bool {
+        let own = self.identity();
+        let is_enough = !matches!(self.form, Form::Function(_)) && own.is_packed();
+        own.first == other.first && (is_enough || own.second == other.second)
+    }
+
+    /// A number that spreads.
+    #[inline(always)]
+    pub(super) fn hash(&self) -> usize {
+        match self.form {
+            // Functions begin at multiples of 16, mostly.
+            Form::Function(function) => (function as usize >> 4) ^ (self.bytes >> 3),
+            _ => {
+                let Identity { first, second } = self.identity();
+                (first ^ second).wrapping_mul(0x9E37_79B9) >> 24
+            }
         }
     }
 
@@ -82,6 +139,18 @@ impl<'gc, T: Trace<'gc>> Plan<T> {
         true => Self::ALIVE_OFFSET + WORD_SIZE,
         false => size_of::<T>(),
     };
+    /// Bytes of the cell of an object, if it has some, needs no alignment of its own, and comes cleared from the open chunk;
+    /// else 0.
+    pub(super) const SMALL_CELL: usize = match SizeClass::for_size_align(Self::BYTES, 1) {
+        Some(class)
+            if Self::BYTES != 0
+                && align_of::<T>() <= WORD_SIZE
+                && class.cell_size() <= CLEAR_AHEAD_MAX =>
+        {
+            class.cell_size()
+        }
+        _ => 0,
+    };
     /// Whether arrays have a count before the elements.
     pub(super) const HAS_COUNT: bool = !Self::FREE && (T::SHAPE.mask().is_none() || Self::DROPS);
     /// Where elements begin.
@@ -92,24 +161,22 @@ impl<'gc, T: Trace<'gc>> Plan<T> {
     };
 
     /// The kind of objects with one value.
-    #[inline(always)]
-    pub(super) fn key() -> Key {
-        let form = match T::SHAPE.mask() {
+    pub(super) const KEY: Key = Key {
+        form: match T::SHAPE.mask() {
             Some(mask) if !Self::HAS_ALIVE => Form::Mask(mask),
             _ => Form::Function(trace_value::<T>),
-        };
-        Key { form, bytes: Self::BYTES }
-    }
+        },
+        bytes: Self::BYTES,
+    };
 
     /// The kind of arrays.
-    #[inline(always)]
-    pub(super) fn array_key() -> Key {
-        let form = match T::SHAPE.mask() {
+    pub(super) const ARRAY_KEY: Key = Key {
+        form: match T::SHAPE.mask() {
             Some(mask) if !Self::HAS_COUNT => Form::RepeatedMask(mask),
             _ => Form::Function(trace_elements::<T>),
-        };
-        Key { form, bytes: size_of::<T>() }
-    }
+        },
+        bytes: size_of::<T>(),
+    };
 }
 
 /// Traces the value of an object.
@@ -160,5 +227,30 @@ pub(super) unsafe fn drop_elements<'gc, T: Trace<'gc>>(object: *mut u8, count: u
     unsafe {
         let first = object.add(Plan::<T>::ELEMENTS_OFFSET).cast::<T>();
         ::core::ptr::slice_from_raw_parts_mut(first, count).drop_in_place();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe fn trace(_: *mut u8, _: usize, _: &mut Tracer<'_>) {}
+
+    #[test]
+    fn kinds_that_differ_have_identities_that_differ() {
+        let mut all = Vec::new();
+        for bytes in [0, 8, 16, 4088, 4096, 1 << 20] {
+            for mask in [0, 1, 3, (1 << 16) - 1, 1 << 16, u64::MAX] {
+                all.push(Key { form: Form::Mask(mask), bytes });
+                all.push(Key { form: Form::RepeatedMask(mask), bytes });
+            }
+            all.push(Key { form: Form::Function(trace), bytes });
+        }
+        for (i, a) in all.iter().enumerate() {
+            assert_ne!(a.identity(), Identity::NONE);
+            for (j, b) in all.iter().enumerate() {
+                assert_eq!(a.is(b.identity()), i == j, "{a:?}, {b:?}");
+            }
+        }
     }
 }
