@@ -456,6 +456,23 @@ typedef void (*mallocgc_hook_fn)(void *data);
 typedef void (*mallocgc_trace_fn)(void *object, size_t size, mallocgc_tracer *tracer);
 
 /**
+ * Free cells at hand: zero, of the site's cell_bytes each, side by side from `next` up to `limit`. Who
+ * takes one adds its bytes to `next`; when the two are equal, mallocgc_site_alloc opens the next window. The
+ * library may change it whenever it is called with the mutator. Other threads read `next`: it
+ * is written by an atomic store, of relaxed order.
+ */
+typedef struct {
+  /**
+   * The next object.
+   */
+  char *next;
+  /**
+   * Where the cells end.
+   */
+  char *limit;
+} mallocgc_window;
+
+/**
  * Visits roots with mallocgc_visit and its kin. Called at every cycle with the
  * world stopped, perhaps on another thread; it must not enter a heap.
  */
@@ -676,6 +693,42 @@ typedef struct {
  * Is told of events, on any thread, perhaps on several at once. It must not enter a heap.
  */
 typedef void (*mallocgc_listener_fn)(void *data, const mallocgc_event *event);
+
+/**
+ * What every mutator handle begins with, for the inline functions and for code that a program generates.
+ *
+ * The window of a site lies `window_offset` bytes behind `windows`. All three change only in
+ * calls of this library on the mutator's thread.
+ */
+typedef struct {
+  /**
+   * Where the windows are; while the mutator is busy, some that are always empty.
+   */
+  char *windows;
+  /**
+   * Not 0 while mallocgc_pre_write has something to do.
+   */
+  const uint32_t *marking;
+  /**
+   * Not 0 while mallocgc_poll has something to do. Other threads write it.
+   */
+  const uint32_t *poll;
+} mallocgc_mutator_head;
+
+/**
+ * What every site begins with, for the inline functions and for code that a program generates.
+ */
+typedef struct {
+  /**
+   * Where the site's window lies behind `windows` of a mutator. That of cells above 512 bytes, which are
+   * cleared when they are handed out, is always empty.
+   */
+  size_t window_offset;
+  /**
+   * Bytes of a cell.
+   */
+  size_t cell_bytes;
+} mallocgc_site_head;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1041,6 +1094,15 @@ mallocgc_error mallocgc_site_new(const mallocgc_mutator *mutator,
                                  const mallocgc_layout *layout,
                                  size_t bytes,
                                  mallocgc_site **site);
+
+/**
+ * The window from which a mutator allocates for a site, for generated code that knows both. It stays where
+ * it is as long as the mutator is attached. Sites of equal layout and cell have one.
+ *
+ * Null on failure, see mallocgc_last_error: BAD_ARGUMENT, WRONG_HEAP, WRONG_THREAD, BUSY.
+ */
+mallocgc_window *mallocgc_site_window(const mallocgc_mutator *mutator,
+                                      const mallocgc_site *site);
 
 /**
  * Allocates a zeroed object of a site: the shortest path.
@@ -1420,5 +1482,84 @@ mallocgc_error mallocgc_set_listener(const mallocgc_heap *heap,
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
+
+/* --- Inline functions ---------------------------------------------------------------------------
+ *
+ * The paths that programs take most, without a call while there is nothing to do. Handles are not
+ * checked here: null, a freed handle, another thread's mutator and another heap's site are mistakes that nobody
+ * notices. A mutator that is busy is noticed. All else is as in the function that is called in the end.
+ */
+
+#if defined(__GNUC__) || defined(__clang__)
+#define MALLOCGC_LOAD(place) __atomic_load_n(place, __ATOMIC_RELAXED)
+#define MALLOCGC_STORE(place, value, order) __atomic_store_n(place, value, __ATOMIC_##order)
+#define MALLOCGC_RARELY(condition) __builtin_expect(!!(condition), 0)
+/* Slots may be of any type in the program: numbers with tags, for one. */
+#define MALLOCGC_ANY __attribute__((may_alias))
+#else
+/* Compilers for which a volatile access of a word is a relaxed atomic one, and a store has release order. */
+#define MALLOCGC_LOAD(place) (*(place))
+#define MALLOCGC_STORE(place, value, order) (void)(*(place) = (value))
+#define MALLOCGC_RARELY(condition) (condition)
+#define MALLOCGC_ANY
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * As mallocgc_site_alloc, without a call while the site's window has a cell.
+ */
+static inline void *mallocgc_fast_alloc(const mallocgc_mutator *mutator, const mallocgc_site *site) {
+  const mallocgc_mutator_head *head = (const mallocgc_mutator_head *)mutator;
+  const mallocgc_site_head *kind = (const mallocgc_site_head *)site;
+  mallocgc_window *window = (mallocgc_window *)(void *)(head->windows + kind->window_offset);
+  char *object = MALLOCGC_LOAD((char *volatile *)&window->next);
+  if (MALLOCGC_RARELY(object == window->limit)) {
+    return mallocgc_site_alloc(mutator, site);
+  }
+  MALLOCGC_STORE((char *volatile *)&window->next, object + kind->cell_bytes, RELAXED);
+  return object;
+}
+
+/**
+ * As mallocgc_pre_write, without a call unless marking runs beside the program.
+ */
+static inline void mallocgc_fast_pre_write(const mallocgc_mutator *mutator, void **slot) {
+  const mallocgc_mutator_head *head = (const mallocgc_mutator_head *)mutator;
+  if (MALLOCGC_RARELY(MALLOCGC_LOAD((const volatile uint32_t *)head->marking))) {
+    mallocgc_pre_write(mutator, slot);
+  }
+}
+
+/**
+ * As mallocgc_write, without a call unless marking runs beside the program.
+ */
+static inline void mallocgc_fast_write(const mallocgc_mutator *mutator, void **slot, void *value) {
+  typedef void *volatile MALLOCGC_ANY any_slot;
+  mallocgc_fast_pre_write(mutator, slot);
+  MALLOCGC_STORE((any_slot *)slot, value, RELEASE);
+}
+
+/**
+ * As mallocgc_poll, without a call while there is nothing to do.
+ */
+static inline mallocgc_error mallocgc_fast_poll(const mallocgc_mutator *mutator) {
+  const mallocgc_mutator_head *head = (const mallocgc_mutator_head *)mutator;
+  if (MALLOCGC_RARELY(MALLOCGC_LOAD((const volatile uint32_t *)head->poll))) {
+    return mallocgc_poll(mutator);
+  }
+  return MALLOCGC_ERROR_NONE;
+}
+
+#ifdef __cplusplus
+}  /* extern "C" */
+#endif
+
+#undef MALLOCGC_LOAD
+#undef MALLOCGC_STORE
+#undef MALLOCGC_RARELY
+#undef MALLOCGC_ANY
 
 #endif  /* MALLOCGC_H */

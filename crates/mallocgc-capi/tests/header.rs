@@ -25,6 +25,11 @@ fn the_header_is_up_to_date() {
     let mut made = Vec::new();
     builder.generate().expect("a header").write(&mut made);
     let made = String::from_utf8(made).expect("text");
+    // Inside the guard against a second inclusion, behind what is declared.
+    let inline = std::fs::read_to_string(crate_dir().join("src/inline.h")).expect("the text");
+    let end = "#endif  /* MALLOCGC_H */";
+    assert!(made.ends_with(&format!("{end}\n")), "the header ends otherwise than expected");
+    let made = made.replace(end, &format!("{}{end}", inline.trim_start()));
     if std::env::var_os("MALLOCGC_UPDATE").is_some() {
         std::fs::write(header_path(), &made).expect("written");
     }

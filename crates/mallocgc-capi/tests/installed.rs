@@ -71,11 +71,26 @@ fn pkg_config(arguments: &[&str]) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Compiles a C program against the installed library, shared or static.
+#[derive(Clone, Copy, Debug)]
+enum Language {
+    C,
+    Cpp,
+}
+
 fn compile(source: &Path, name: &str, linking: &str) -> PathBuf {
-    let program = scratch("programs").join(format!("{name}-{linking}"));
-    let mut command = Command::new("gcc");
-    command.args(["-std=c11", "-O1", "-g"]).args(WARNINGS).arg(source).arg("-o").arg(&program);
+    compile_as(Language::C, source, name, linking)
+}
+
+/// Compiles a program against the installed library, shared or static.
+fn compile_as(language: Language, source: &Path, name: &str, linking: &str) -> PathBuf {
+    let program = scratch("programs").join(format!("{name}-{language:?}-{linking}"));
+    let (compiler, arguments) = match language {
+        Language::C => ("gcc", ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-xc"]),
+        Language::Cpp => ("g++", ["-std=c++17", "-pthread", "-xc++"]),
+    };
+    let mut command = Command::new(compiler);
+    command.args(arguments).args(["-O2", "-g"]).args(WARNINGS).arg(source).arg("-xnone");
+    command.arg("-o").arg(&program);
     command.args(pkg_config(&["--cflags"]));
     match linking {
         "shared" => command.args(pkg_config(&["--libs"])),
@@ -170,7 +185,7 @@ fn declared() -> BTreeSet<String> {
     let mut comment = false;
     for line in text.lines() {
         comment |= line.trim_start().starts_with("/*");
-        let code = !comment && !line.starts_with("typedef");
+        let code = !comment && !line.starts_with("typedef") && !line.starts_with("static");
         comment &= !line.contains("*/");
         if let Some(at) = line.find("mallocgc_").filter(|_| code)
             && let Some(open) = line.find('(')
@@ -214,6 +229,94 @@ fn every_function_does_what_the_header_says() {
     for linking in ["shared", "static"] {
         assert_eq!(run(&compile(&source, "functions", linking), &[]), "ok\n", "{linking}");
     }
+}
+
+/// Compiles and runs a test program as C and as C++.
+fn chapter(name: &str) {
+    if !has("gcc") || !has("g++") || !has("pkg-config") {
+        return;
+    }
+    let source = crate_dir().join("tests/c").join(name).with_extension("c");
+    for language in [Language::C, Language::Cpp] {
+        let program = compile_as(language, &source, name, "shared");
+        assert_eq!(run(&program, &[]), "ok\n", "{language:?}");
+    }
+}
+
+#[test]
+fn inline_functions_do_what_the_library_does() {
+    chapter("inline");
+}
+
+/// Instructions of the inline paths, with the return of the function each is in, counted under callgrind.
+#[test]
+fn inline_functions_are_short() {
+    if !has("gcc") || !has("pkg-config") || !has("valgrind") {
+        return;
+    }
+    let program = compile(&crate_dir().join("tests/c/cost.c"), "cost", "shared");
+    let counts = scratch("counts").join("callgrind.out");
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--dump-line=no"])
+        .env("LD_LIBRARY_PATH", prefix().join("lib"));
+    command.arg(format!("--callgrind-out-file={}", counts.display())).arg(program);
+    succeed(&mut command);
+    let profile = std::fs::read_to_string(counts).expect("a profile");
+    for (path, most) in
+        [("path_alloc", 10), ("path_window", 9), ("path_write", 7), ("path_poll", 6)]
+    {
+        let calls = calls_of(&profile, path);
+        assert!(calls >= 100_000, "{path} was called {calls} times");
+        let each = own_cost(&profile, path) as f64 / calls as f64;
+        println!("{path}: {each:.2} instructions");
+        // The fraction is what calls of the library add.
+        assert!(each.round() <= f64::from(most), "{path}: {each:.2} instructions");
+    }
+}
+
+/// A function's number in a profile, which is how it is named but for the first time.
+fn number_of<'p>(profile: &'p str, function: &str) -> &'p str {
+    let suffix = format!(" {function}");
+    let named = profile.lines().filter_map(|line| line.strip_suffix(&suffix));
+    let mut numbers = named.filter_map(|line| line.split_once("fn=").map(|parts| parts.1));
+    numbers.next().unwrap_or_else(|| panic!("{function} is not in the profile"))
+}
+
+/// Instructions in a function, without what it calls.
+fn own_cost(profile: &str, function: &str) -> u64 {
+    let number = number_of(profile, function);
+    let (mut inside, mut of_call, mut cost) = (false, false, 0);
+    for line in profile.lines() {
+        if let Some(name) = line.strip_prefix("fn=") {
+            inside = name.split(' ').next() == Some(number);
+        } else if line.starts_with("calls=") {
+            of_call = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
+            let counted = line.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok());
+            if inside && !of_call {
+                cost += counted.unwrap_or(0);
+            }
+            of_call = false;
+        }
+    }
+    cost
+}
+
+/// How often a function was called.
+fn calls_of(profile: &str, function: &str) -> u64 {
+    let number = number_of(profile, function);
+    let mut calls = 0;
+    let mut callee = "";
+    for line in profile.lines() {
+        if let Some(name) = line.strip_prefix("cfn=") {
+            callee = name.split(' ').next().unwrap_or_default();
+        } else if let Some(count) = line.strip_prefix("calls=").filter(|_| callee == number) {
+            calls +=
+                count.split(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    calls
 }
 
 #[test]

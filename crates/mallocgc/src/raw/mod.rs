@@ -19,6 +19,7 @@ mod action;
 mod runner;
 mod drop_in_place;
 pub mod barrier;
+pub mod window;
 pub mod concurrent;
 mod pacing;
 pub mod finalizer;

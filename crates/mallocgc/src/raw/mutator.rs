@@ -60,8 +60,15 @@ impl core::ops::BitOr for AllocFlags {
 pub struct AllocClass {
     class: SpanClassId,
     clear: bool,
-    size: usize,
-    heap: u64,
+    pub(crate) size: usize,
+    pub(crate) heap: u64,
+}
+
+impl AllocClass {
+    /// The class whose cursor generated code may use. That of large objects gives nothing.
+    pub(crate) fn window_class(self) -> SpanClassId {
+        if self.clear { SpanClassId::new(0) } else { self.class }
+    }
 }
 
 /// One thread's side of a heap. Dropping it detaches the thread.
@@ -146,6 +153,10 @@ impl Mutator {
     #[inline(always)]
     pub(crate) fn inner(&self) -> &Inner {
         self.heap.inner()
+    }
+
+    pub(crate) fn cursors(&self) -> Cursors {
+        self.cursors
     }
 
     /// The heap's memory, at hand for the barrier.
