@@ -15,9 +15,10 @@ fn header_path() -> PathBuf {
 #[test]
 fn the_header_is_up_to_date() {
     let config = cbindgen::Config::from_file(crate_dir().join("cbindgen.toml")).expect("settings");
-    let sources = ["error", "trampoline", "handle", "config", "heap", "mutator", "layout", "alloc"]
-        .into_iter()
-        .chain(["root", "finalizer", "weak", "observe"]);
+    let sources =
+        ["error", "trampoline", "handle", "config", "heap", "limits", "mutator", "layout", "alloc"]
+            .into_iter()
+            .chain(["root", "finalizer", "weak", "observe"]);
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in sources {
         builder = builder.with_src(crate_dir().join("src").join(source).with_extension("rs"));

@@ -3,10 +3,13 @@
 //!
 //! Without gcc, g++ or pkg-config the tests say so and pass.
 
-use mallocgc_capi::alloc::mallocgc_flags as Flags;
+use mallocgc_capi::alloc::{mallocgc_flags as Flags, mallocgc_site_head, mallocgc_window};
 use mallocgc_capi::config::mallocgc_config;
 use mallocgc_capi::error::mallocgc_error as Code;
+use mallocgc_capi::handle::mallocgc_mutator_head;
 use mallocgc_capi::heap::{MALLOCGC_VERSION, mallocgc_force as Force};
+use mallocgc_capi::limits::{mallocgc_limit_kind as LimitKind, mallocgc_pressure};
+use mallocgc_capi::mutator::mallocgc_progress as Progress;
 use mallocgc_capi::observe::{
     mallocgc_cycle, mallocgc_event, mallocgc_event_kind as Kind, mallocgc_stats,
 };
@@ -127,13 +130,19 @@ fn layout_assertions() -> String {
     }
     structure!(mallocgc_config: gc_percent min_heap_bytes heap_limit_bytes memory_limit_bytes
         concurrent_from_bytes reserve_bytes
-        stop_limit_nanos profile_rate clobber workers collect_every trace_level background
-        huge_pages verify log log_data);
+        stop_limit_nanos profile_rate clobber mark_delay_seed cgroup_percent profile_max_buckets
+        profile_max_frames workers collect_every trace_level background
+        huge_pages verify cgroup_root log log_data);
     structure!(mallocgc_stats: heap_alloc_bytes heap_objects total_alloc_bytes total_freed_bytes
         mallocs frees sys_bytes heap_inuse_bytes heap_idle_bytes heap_released_bytes live_bytes
         trigger_bytes heap_limit_bytes cycles forced_cycles pause_total_nanos pause_max_nanos
         gc_cpu_nanos mutators finalizers_due finalizers_run cleanups_due cleanups_run weak_cleared
-        ephemerons_cleared profile_samples);
+        ephemerons_cleared profile_samples goal_bytes memory_limit_bytes mapped_bytes external_bytes
+        limit_errors held_cycles pressure_calls scavenged_bytes weak_handles profile_overflows);
+    structure!(mallocgc_mutator_head: windows marking poll);
+    structure!(mallocgc_site_head: window_offset cell_bytes);
+    structure!(mallocgc_window: next limit);
+    structure!(mallocgc_pressure: kind current_bytes limit_bytes);
     structure!(mallocgc_event: kind layout address bytes stack stack_depth cycle record);
     structure!(mallocgc_cycle: stopped_nanos time_to_stop_nanos mark_nanos mark_cpu_nanos
         heap_start_bytes live_bytes marked_objects next_goal_bytes forced workers);
@@ -154,6 +163,11 @@ fn layout_assertions() -> String {
     number("MALLOCGC_FLAGS_NO_TINY", Flags::NoTiny as u64);
     number("MALLOCGC_RANGE_KIND_REFERENCES", RangeKind::References as u64);
     number("MALLOCGC_RANGE_KIND_AMBIGUOUS", RangeKind::Ambiguous as u64);
+    number("MALLOCGC_LIMIT_KIND_HEAP", LimitKind::Heap as u64);
+    number("MALLOCGC_LIMIT_KIND_MEMORY", LimitKind::Memory as u64);
+    number("MALLOCGC_PROGRESS_IDLE", Progress::Idle as u64);
+    number("MALLOCGC_PROGRESS_MARKING", Progress::Marking as u64);
+    number("MALLOCGC_PROGRESS_FINISHED", Progress::Finished as u64);
     number("MALLOCGC_EVENT_KIND_ALLOC", Kind::Alloc as u64);
     number("MALLOCGC_EVENT_KIND_OTHER", Kind::Other as u64);
     text.push_str("int main(void) { return 0; }\n");
@@ -222,9 +236,12 @@ fn every_function_does_what_the_header_says() {
         return;
     }
     let source = crate_dir().join("tests/c/functions.c");
-    let text = std::fs::read_to_string(&source).expect("the program");
+    let programs = std::fs::read_dir(crate_dir().join("tests/c")).expect("the programs");
+    let text: String = programs
+        .map(|program| std::fs::read_to_string(program.expect("an entry").path()).expect("a text"))
+        .collect();
     for name in declared() {
-        assert!(text.contains(&format!("{name}(")), "functions.c does not call {name}");
+        assert!(text.contains(&format!("{name}(")), "no program calls {name}");
     }
     for linking in ["shared", "static"] {
         assert_eq!(run(&compile(&source, "functions", linking), &[]), "ok\n", "{linking}");
@@ -246,6 +263,11 @@ fn chapter(name: &str) {
 #[test]
 fn inline_functions_do_what_the_library_does() {
     chapter("inline");
+}
+
+#[test]
+fn limits_hold_and_are_told_of() {
+    chapter("limits");
 }
 
 /// Instructions of the inline paths, with the return of the function each is in, counted under callgrind.

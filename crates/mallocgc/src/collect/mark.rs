@@ -37,7 +37,6 @@ use crate::heap::object::Found;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
-use crate::layout::Tracer;
 use crate::os;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -689,15 +688,10 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         from: usize,
         to: usize,
     ) {
-        if let Some((trace, stride)) = layout.trace_function() {
+        if let Some(call) = layout.trace_function() {
             let mut visit = |value: Address| self.visit(value.as_usize());
-            let mut tracer = Tracer::new(&mut visit);
-            let stride = if stride == 0 { bytes } else { stride };
-            for at in (0..bytes / stride).map(|element| object + element * stride) {
-                // SAFETY: whoever registered the function promised that it
-                // reads objects of this layout, which this is.
-                unsafe { trace(Address::new(at).as_ptr(), stride, &mut tracer) };
-            }
+            // SAFETY: this is an object of this layout, and the world stands.
+            unsafe { call.trace(Address::new(object), bytes, &mut visit) };
             return;
         }
         if layout.is_conservative() {

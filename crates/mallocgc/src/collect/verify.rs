@@ -23,7 +23,7 @@ use crate::heap::object::Found;
 use crate::heap::space::Space;
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::Scan;
-use crate::layout::{LayoutId, Tracer};
+use crate::layout::LayoutId;
 use crate::os::sanitizer;
 use crate::world::roots::{RootSink, Roots};
 use crate::world::stop::Stopped;
@@ -411,22 +411,17 @@ fn load(address: Address) -> usize {
     unsafe { (*address.as_ptr::<AtomicUsize>()).load(Relaxed) }
 }
 
-/// Calls `visit` with the offset and value of each reference of an object.
-fn for_each_reference(
+/// Calls `visit` with the offset and value of each reference of an object, but
+/// of conservative ones; the offset is 0 where a trace function reported it. The world is stopped.
+pub(crate) fn for_each_reference(
     layout: &LayoutRecord,
     object: Address,
     bytes: usize,
     visit: &mut dyn FnMut(usize, Address),
 ) {
-    if let Some((trace, stride)) = layout.trace_function() {
-        let stride = if stride == 0 { bytes } else { stride };
-        for element in 0..bytes / stride {
-            let at = object.add(element * stride);
-            let mut report = |value: Address| visit(0, value);
-            // SAFETY: whoever registered the function promised that it reads
-            // objects of this layout, which this is.
-            unsafe { trace(at.as_ptr(), stride, &mut Tracer::new(&mut report)) };
-        }
+    if let Some(call) = layout.trace_function() {
+        // SAFETY: this is an object of this layout, and the world stands.
+        unsafe { call.trace(object, bytes, &mut |value| visit(0, value)) };
         return;
     }
     if layout.is_conservative() {

@@ -20,7 +20,7 @@ use crate::heap::error::AllocError;
 use crate::heap::meta::MetaStat;
 use crate::heap::space::Space;
 use crate::heap::span_class::{ClassInfo, Scan, SpanClassId};
-use crate::layout::{Encoding, LayoutId, TraceFn, TypeLayout};
+use crate::layout::{Encoding, LayoutId, TraceFn, Tracer, TypeLayout};
 use Ordering::{Acquire, Relaxed, Release};
 
 /// The layout number of mixed spans; their objects name their own.
@@ -54,6 +54,37 @@ pub struct LayoutRecord {
     /// Span class by size class; zero for none yet. For the pointer-free
     /// layout class and number coincide.
     classes: [AtomicU16; SIZE_CLASSES],
+}
+
+/// How a trace function is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TraceCall {
+    function: TraceFn,
+    stride_bytes: usize,
+    data: usize,
+}
+
+impl TraceCall {
+    /// Calls it for each element of an object.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` bytes at `object` are an object of the layout, and stay so.
+    pub(crate) unsafe fn trace(
+        self,
+        object: Address,
+        bytes: usize,
+        visit: &mut dyn FnMut(Address),
+    ) {
+        let mut tracer = Tracer::new(visit).with_data(self.data);
+        // 0: it takes the whole object.
+        let stride = if self.stride_bytes == 0 { bytes } else { self.stride_bytes };
+        for element in 0..bytes / stride {
+            // SAFETY: the caller's promise; whoever registered the function
+            // promised that it reads objects of this layout.
+            unsafe { (self.function)(object.add(element * stride).as_ptr(), stride, &mut tracer) };
+        }
+    }
 }
 
 impl LayoutRecord {
@@ -141,11 +172,12 @@ impl LayoutRecord {
             && self.mixed_bytes.fetch_add(bytes, Relaxed) < MIXED_BYTES
     }
 
-    /// The trace function, and the bytes between the elements it takes; 0
-    /// when it takes the whole object.
-    pub(crate) fn trace_function(&self) -> Option<(TraceFn, usize)> {
+    /// How a trace function is to be called, if there is one.
+    pub(crate) fn trace_function(&self) -> Option<TraceCall> {
         match self.encoding {
-            Encoding::Trace { function, stride_bytes } => Some((function, stride_bytes)),
+            Encoding::Trace { function, stride_bytes, data } => {
+                Some(TraceCall { function, stride_bytes, data })
+            }
             _ => None,
         }
     }

@@ -23,12 +23,25 @@ pub type TraceFn = unsafe fn(object: *mut u8, size: usize, tracer: &mut Tracer<'
 /// It hides what is done with them: marking, verifying, dumping.
 pub struct Tracer<'a> {
     visit: &'a mut dyn FnMut(Address),
+    data: usize,
 }
 
 impl<'a> Tracer<'a> {
     /// A tracer that calls `visit` with each reference that is not null.
     pub fn new(visit: &'a mut dyn FnMut(Address)) -> Tracer<'a> {
-        Tracer { visit }
+        Tracer { visit, data: 0 }
+    }
+
+    /// The same tracer for a layout with this word.
+    pub(crate) fn with_data(self, data: usize) -> Tracer<'a> {
+        Tracer { data, ..self }
+    }
+
+    /// The word of the layout that is traced: what
+    /// [`TypeLayout::trace_with`](super::TypeLayout::trace_with) was given, or 0.
+    #[inline]
+    pub fn data(&self) -> usize {
+        self.data
     }
 
     /// Reports a reference; null is ignored.
@@ -56,7 +69,8 @@ mod tests {
         let (first, second) = (1u32, 2u64);
         let mut seen = Vec::new();
         let mut visit = |address| seen.push(address);
-        let mut tracer = Tracer::new(&mut visit);
+        let mut tracer = Tracer::new(&mut visit).with_data(7);
+        assert_eq!(tracer.data(), 7);
         tracer.visit(&raw const first);
         tracer.visit(core::ptr::null::<u8>());
         tracer.visit(&raw const second);

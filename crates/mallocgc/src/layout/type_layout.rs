@@ -165,7 +165,29 @@ impl TypeLayout {
 
     /// A type of `size_bytes` bytes whose references `function` reports.
     pub const fn trace(size_bytes: usize, function: TraceFn) -> TypeLayout {
-        let encoding = Encoding::Trace { function, stride_bytes: 0 };
+        TypeLayout::trace_with(size_bytes, function, 0)
+    }
+
+    /// As [`trace`](TypeLayout::trace), with a word that the function finds in its tracer: for one
+    /// function that serves many layouts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::{Tracer, TypeLayout};
+    ///
+    /// /// Reports the first words of an object, as many as the layout says.
+    /// unsafe fn first_words(object: *mut u8, _size: usize, tracer: &mut Tracer<'_>) {
+    ///     for word in 0..tracer.data() {
+    ///         // SAFETY: layouts of this function have as many words.
+    ///         tracer.visit(unsafe { object.cast::<*const u8>().add(word).read() });
+    ///     }
+    /// }
+    /// let (two, three) = (TypeLayout::trace_with(32, first_words, 2), TypeLayout::trace_with(32, first_words, 3));
+    /// assert_ne!(two, three);
+    /// ```
+    pub const fn trace_with(size_bytes: usize, function: TraceFn, data: usize) -> TypeLayout {
+        let encoding = Encoding::Trace { function, stride_bytes: 0, data };
         TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }
     }
 
@@ -220,8 +242,8 @@ impl TypeLayout {
             Encoding::NoScan => TypeLayout::noscan(bytes),
             Encoding::Conservative => TypeLayout::conservative(bytes),
             Encoding::Trace { .. } if bytes == 0 => return Err(LayoutError::ZeroWords),
-            Encoding::Trace { function, stride_bytes: 0 } => {
-                let encoding = Encoding::Trace { function, stride_bytes: bytes };
+            Encoding::Trace { function, stride_bytes: 0, data } => {
+                let encoding = Encoding::Trace { function, stride_bytes: bytes, data };
                 TypeLayout { encoding, ..TypeLayout::noscan(bytes) }
             }
             // Arrays of arrays of whole elements.

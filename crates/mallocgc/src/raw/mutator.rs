@@ -536,7 +536,7 @@ impl Mutator {
         if clear == Clear::Yes && cell_bytes > CLEAR_AHEAD_MAX {
             self.clear_cell(cell.address, class, cell_bytes);
         }
-        if inner.events.is_on() {
+        if inner.events.tells_objects() {
             let info = inner.space.class_info(class);
             // Of a cell with a header `mixed` tells.
             if info.scan != Scan::Mixed {
