@@ -167,6 +167,64 @@ typedef int32_t mallocgc_error;
 #endif // __cplusplus
 
 /**
+ * Which limit is near.
+ */
+enum mallocgc_limit_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The heap limit: allocation will fail.
+   */
+  MALLOCGC_LIMIT_KIND_HEAP = 0,
+  /**
+   * The memory limit: cycles will follow each other.
+   */
+  MALLOCGC_LIMIT_KIND_MEMORY = 1,
+  /**
+   * Of a kind that this header does not know.
+   */
+  MALLOCGC_LIMIT_KIND_OTHER = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_limit_kind mallocgc_limit_kind;
+#else
+typedef uint32_t mallocgc_limit_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How far a step has brought a collection.
+ */
+enum mallocgc_progress
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * None is due.
+   */
+  MALLOCGC_PROGRESS_IDLE = 0,
+  /**
+   * A cycle is open: there is more to mark.
+   */
+  MALLOCGC_PROGRESS_MARKING = 1,
+  /**
+   * A cycle has ended.
+   */
+  MALLOCGC_PROGRESS_FINISHED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_progress mallocgc_progress;
+#else
+typedef uint32_t mallocgc_progress;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What happened.
  */
 enum mallocgc_event_kind
@@ -302,6 +360,13 @@ typedef uint32_t mallocgc_range_kind;
 typedef struct mallocgc_cleanup mallocgc_cleanup;
 
 /**
+ * Says that so many bytes outside the heap go when an object goes: the buffer of a vector, a
+ * texture, a mapped file. They count wherever bytes of objects do: to the next cycle and
+ * to both limits. It does not keep the heap.
+ */
+typedef struct mallocgc_external mallocgc_external;
+
+/**
  * A heap: memory, the objects in it, its settings and statistics.
  */
 typedef struct mallocgc_heap mallocgc_heap;
@@ -322,6 +387,11 @@ typedef struct mallocgc_layout mallocgc_layout;
  * One thread's side of a heap.
  */
 typedef struct mallocgc_mutator mallocgc_mutator;
+
+/**
+ * Names a pressure hook.
+ */
+typedef struct mallocgc_pressure_hook mallocgc_pressure_hook;
 
 /**
  * A root: keeps its object alive. Any thread may use it.
@@ -376,11 +446,11 @@ typedef struct {
    */
   uint64_t min_heap_bytes;
   /**
-   * Bytes in spans that allocation never exceeds. Default UINT64_MAX: none.
+   * Bytes in spans, and external ones, that allocation never exceeds. Default UINT64_MAX: none.
    */
   uint64_t heap_limit_bytes;
   /**
-   * Bytes of memory, free pages and tables included, that the heap tries not to exceed: it
+   * Bytes of memory, free pages, tables and external bytes included, that the heap tries not to exceed: it
    * collects more often before. Default UINT64_MAX: none.
    */
   uint64_t memory_limit_bytes;
@@ -408,6 +478,24 @@ typedef struct {
    */
   uint64_t clobber;
   /**
+   * Seeds delays in marking beside the program, for tests; 0, the default, is none.
+   */
+  uint64_t mark_delay_seed;
+  /**
+   * Percent of the memory limit of the process's control group that are this heap's memory
+   * limit, if that is smaller than memory_limit_bytes; more than 100 count as 100. 0, the default, does not look.
+   */
+  uint32_t cgroup_percent;
+  /**
+   * Buckets of the heap profile, one for each stack and size; samples beyond are counted by size
+   * alone. Default 16384.
+   */
+  uint32_t profile_max_buckets;
+  /**
+   * Frames of a stack that the heap profile tells apart, at most 128. Default 64.
+   */
+  uint32_t profile_max_frames;
+  /**
    * Threads that mark, at most 256; 0, the default, lets the heap choose.
    */
   uint32_t workers;
@@ -434,6 +522,10 @@ typedef struct {
    */
   uint32_t verify;
   /**
+   * Where the files of control groups are looked for; null, the default, is "/". Read by mallocgc_heap_new only.
+   */
+  const char *cgroup_root;
+  /**
    * Where messages go; null, the default, is standard error.
    */
   mallocgc_log_fn log;
@@ -449,10 +541,52 @@ typedef struct {
 typedef void (*mallocgc_hook_fn)(void *data);
 
 /**
+ * A limit that is near, and what counts against it. Valid during the call of the hook.
+ */
+typedef struct {
+  /**
+   * The limit.
+   */
+  mallocgc_limit_kind kind;
+  /**
+   * Bytes that count against it.
+   */
+  uint64_t current_bytes;
+  /**
+   * Its bytes.
+   */
+  uint64_t limit_bytes;
+} mallocgc_pressure;
+
+/**
+ * Is told that a limit is near: the place to drop what can be made again. On a mutator's thread, at a
+ * boundary, or before an allocation with MALLOCGC_FLAGS_SAFEPOINT fails; at most once for each cycle. It may read objects and free roots; it
+ * must not enter a heap.
+ */
+typedef void (*mallocgc_pressure_fn)(void *data, const mallocgc_pressure *pressure);
+
+/**
  * Reports every reference of the object at `object`, of which it may read
  * `size` bytes, to `tracer`. See mallocgc_layout_trace.
  */
 typedef void (*mallocgc_trace_fn)(void *object, size_t size, mallocgc_tracer *tracer);
+
+/**
+ * Free cells at hand: zero, of the site's cell_bytes each, side by side from `next` up to `limit`. Who
+ * takes one adds its bytes to `next`; when the two are equal, mallocgc_site_alloc opens the next window. The
+ * library may change it whenever it is called with the mutator. Other threads read `next`: it
+ * is written by an atomic store, of relaxed order.
+ */
+typedef struct {
+  /**
+   * The next object.
+   */
+  char *next;
+  /**
+   * Where the cells end.
+   */
+  char *limit;
+} mallocgc_window;
 
 /**
  * Visits roots with mallocgc_visit and its kin. Called at every cycle with the
@@ -580,6 +714,46 @@ typedef struct {
    * Allocations that the profile sampled.
    */
   uint64_t profile_samples;
+  /**
+   * Bytes at which the next cycle should end; UINT64_MAX when there is none.
+   */
+  uint64_t goal_bytes;
+  /**
+   * The soft limit in force; UINT64_MAX when there is none.
+   */
+  uint64_t memory_limit_bytes;
+  /**
+   * Bytes obtained from the system and not given back: what counts against the soft limit.
+   */
+  uint64_t mapped_bytes;
+  /**
+   * Bytes outside the heap, as the program told.
+   */
+  uint64_t external_bytes;
+  /**
+   * Times the hard limit refused a span or external bytes.
+   */
+  uint64_t limit_errors;
+  /**
+   * Cycles that were due by the soft limit and held, because cycles had taken half of the time.
+   */
+  uint64_t held_cycles;
+  /**
+   * Calls of pressure hooks.
+   */
+  uint64_t pressure_calls;
+  /**
+   * Bytes given back to the system.
+   */
+  uint64_t scavenged_bytes;
+  /**
+   * Weak handles that still lead to an object.
+   */
+  uint64_t weak_handles;
+  /**
+   * Those of profile_samples that found no bucket.
+   */
+  uint64_t profile_overflows;
 } mallocgc_stats;
 
 /**
@@ -676,6 +850,42 @@ typedef struct {
  */
 typedef void (*mallocgc_listener_fn)(void *data, const mallocgc_event *event);
 
+/**
+ * What every mutator handle begins with, for the inline functions and for code that a program generates.
+ *
+ * The window of a site lies `window_offset` bytes behind `windows`. All three change only in
+ * calls of this library on the mutator's thread.
+ */
+typedef struct {
+  /**
+   * Where the windows are; while the mutator is busy, some that are always empty.
+   */
+  char *windows;
+  /**
+   * Not 0 while mallocgc_pre_write has something to do.
+   */
+  const uint32_t *marking;
+  /**
+   * Not 0 while mallocgc_poll has something to do. Other threads write it.
+   */
+  const uint32_t *poll;
+} mallocgc_mutator_head;
+
+/**
+ * What every site begins with, for the inline functions and for code that a program generates.
+ */
+typedef struct {
+  /**
+   * Where the site's window lies behind `windows` of a mutator. That of cells above 512 bytes, which are
+   * cleared when they are handed out, is always empty.
+   */
+  size_t window_offset;
+  /**
+   * Bytes of a cell.
+   */
+  size_t cell_bytes;
+} mallocgc_site_head;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -757,23 +967,6 @@ mallocgc_error mallocgc_set_gc_percent(const mallocgc_heap *heap, int64_t percen
 mallocgc_error mallocgc_set_min_heap_bytes(const mallocgc_heap *heap, uint64_t bytes);
 
 /**
- * Sets the bytes in spans that allocation never exceeds, UINT64_MAX for none. A limit below
- * what is in use makes allocation fail until enough has been freed. Any thread.
- *
- * @return mallocgc_error: BAD_ARGUMENT.
- */
-mallocgc_error mallocgc_set_heap_limit_bytes(const mallocgc_heap *heap, uint64_t bytes);
-
-/**
- * Sets the bytes of memory, free pages and tables included, that the heap tries not to exceed, UINT64_MAX for
- * none. Any thread.
- *
- * @return mallocgc_error: BAD_ARGUMENT.
- */
-mallocgc_error mallocgc_set_memory_limit_bytes(const mallocgc_heap *heap,
-                                               uint64_t bytes);
-
-/**
  * Sweeps what is unswept and gives every free page back to the system; returns the
  * bytes given back, 0 for a null heap. Collect first to free what is dead. Any thread.
  */
@@ -808,6 +1001,105 @@ mallocgc_error mallocgc_find_object(const mallocgc_heap *heap,
                                     const void *address,
                                     void **base,
                                     size_t *bytes);
+
+/**
+ * Sets the bytes in spans, and external ones, that allocation never exceeds, UINT64_MAX for none. A limit below
+ * what is in use makes allocation fail until enough has been freed. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_heap_limit_bytes(const mallocgc_heap *heap,
+                                             uint64_t bytes);
+
+/**
+ * Sets the bytes of memory, free pages, tables and external bytes included, that the heap tries not to exceed, UINT64_MAX for
+ * none. No allocation fails by it; cycles begin earlier, but take no more than half of the time for it, and free pages are given
+ * back. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_memory_limit_bytes(const mallocgc_heap *heap,
+                                               uint64_t bytes);
+
+/**
+ * The memory limit in force: what was set, or the control group's part if that is smaller; UINT64_MAX for
+ * none, 0 for a null heap. Any thread.
+ */
+uint64_t mallocgc_memory_limit_bytes(const mallocgc_heap *heap);
+
+/**
+ * Reads the control group's limit again, which may change while a program runs, if `cgroup_percent` of the
+ * settings asks for it. The memory limit in force goes to `*bytes` unless that is null. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_update_cgroup_limit(const mallocgc_heap *heap,
+                                            uint64_t *bytes);
+
+/**
+ * Counts `bytes` outside the heap, which exist already: they count whatever the limits are, and allocation
+ * fails first when they are too many. Any thread, as for all functions of external bytes: in finalizers
+ * and callbacks, and after the heap.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_external_new(const mallocgc_heap *heap,
+                                     size_t bytes,
+                                     mallocgc_external **external);
+
+/**
+ * Counts `bytes` outside the heap that are about to be made, if the heap limit leaves room for them.
+ *
+ * @return mallocgc_error: LIMIT_REACHED, and nothing is counted; BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_external_try_new(const mallocgc_heap *heap,
+                                         size_t bytes,
+                                         mallocgc_external **external);
+
+/**
+ * The bytes stated last; 0 for null.
+ */
+size_t mallocgc_external_bytes(const mallocgc_external *external);
+
+/**
+ * States another number of bytes, which are there already.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_external_resize(const mallocgc_external *external, size_t bytes);
+
+/**
+ * States another number of bytes: more are about to be made, fewer are gone.
+ *
+ * @return mallocgc_error: LIMIT_REACHED when the heap limit leaves no room for the difference, and the old number
+ * stands; BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_external_try_resize(const mallocgc_external *external,
+                                            size_t bytes);
+
+/**
+ * The bytes are gone: they count no more. Null is allowed.
+ */
+void mallocgc_external_free(mallocgc_external *external);
+
+/**
+ * Registers a pressure hook, until its name, which goes to `*name`, is given to mallocgc_pressure_hook_remove. Any
+ * thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_pressure_hook_add(const mallocgc_heap *heap,
+                                          mallocgc_pressure_fn hook,
+                                          void *data,
+                                          mallocgc_pressure_hook **name);
+
+/**
+ * Forgets a pressure hook and frees its name. It may still run on another thread when this returns. Any thread.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT; WRONG_HEAP, and nothing is freed.
+ */
+mallocgc_error mallocgc_pressure_hook_remove(const mallocgc_heap *heap,
+                                             mallocgc_pressure_hook *name);
 
 /**
  * Makes the calling thread a mutator of the heap and writes the handle to `*mutator`. It is
@@ -847,6 +1139,19 @@ mallocgc_error mallocgc_poll(const mallocgc_mutator *mutator);
  * @return mallocgc_error: STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
  */
 mallocgc_error mallocgc_gc(const mallocgc_mutator *mutator, uint32_t force);
+
+/**
+ * A boundary at which the owner of a heap without threads gives the collector some time: begins a cycle that is
+ * due, or that `force`, a mallocgc_force, asks for; goes on with an open one until about `budget_bytes` of objects were scanned; ends it when
+ * everything is marked. A heap that is not marked beside its mutators (concurrent_from_bytes) does a whole
+ * cycle in one step. How far it came, a mallocgc_progress, goes to `*progress` unless that is null.
+ *
+ * @return mallocgc_error: STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_step(const mallocgc_mutator *mutator,
+                             uint32_t force,
+                             size_t budget_bytes,
+                             mallocgc_progress *progress);
 
 /**
  * Checks the heap as mallocgc_heap_verify does; a boundary.
@@ -1042,6 +1347,15 @@ mallocgc_error mallocgc_site_new(const mallocgc_mutator *mutator,
                                  const mallocgc_layout *layout,
                                  size_t bytes,
                                  mallocgc_site **site);
+
+/**
+ * The window from which a mutator allocates for a site, for generated code that knows both. It stays where
+ * it is as long as the mutator is attached. Sites of equal layout and cell have one.
+ *
+ * Null on failure, see mallocgc_last_error: BAD_ARGUMENT, WRONG_HEAP, WRONG_THREAD, BUSY.
+ */
+mallocgc_window *mallocgc_site_window(const mallocgc_mutator *mutator,
+                                      const mallocgc_site *site);
 
 /**
  * Allocates a zeroed object of a site: the shortest path.
@@ -1421,5 +1735,84 @@ mallocgc_error mallocgc_set_listener(const mallocgc_heap *heap,
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
+
+/* --- Inline functions ---------------------------------------------------------------------------
+ *
+ * The paths that programs take most, without a call while there is nothing to do. Handles are not
+ * checked here: null, a freed handle, another thread's mutator and another heap's site are mistakes that nobody
+ * notices. A mutator that is busy is noticed. All else is as in the function that is called in the end.
+ */
+
+#if defined(__GNUC__) || defined(__clang__)
+#define MALLOCGC_LOAD(place) __atomic_load_n(place, __ATOMIC_RELAXED)
+#define MALLOCGC_STORE(place, value, order) __atomic_store_n(place, value, __ATOMIC_##order)
+#define MALLOCGC_RARELY(condition) __builtin_expect(!!(condition), 0)
+/* Slots may be of any type in the program: numbers with tags, for one. */
+#define MALLOCGC_ANY __attribute__((may_alias))
+#else
+/* Compilers for which a volatile access of a word is a relaxed atomic one, and a store has release order. */
+#define MALLOCGC_LOAD(place) (*(place))
+#define MALLOCGC_STORE(place, value, order) (void)(*(place) = (value))
+#define MALLOCGC_RARELY(condition) (condition)
+#define MALLOCGC_ANY
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * As mallocgc_site_alloc, without a call while the site's window has a cell.
+ */
+static inline void *mallocgc_fast_alloc(const mallocgc_mutator *mutator, const mallocgc_site *site) {
+  const mallocgc_mutator_head *head = (const mallocgc_mutator_head *)mutator;
+  const mallocgc_site_head *kind = (const mallocgc_site_head *)site;
+  mallocgc_window *window = (mallocgc_window *)(void *)(head->windows + kind->window_offset);
+  char *object = MALLOCGC_LOAD((char *volatile *)&window->next);
+  if (MALLOCGC_RARELY(object == window->limit)) {
+    return mallocgc_site_alloc(mutator, site);
+  }
+  MALLOCGC_STORE((char *volatile *)&window->next, object + kind->cell_bytes, RELAXED);
+  return object;
+}
+
+/**
+ * As mallocgc_pre_write, without a call unless marking runs beside the program.
+ */
+static inline void mallocgc_fast_pre_write(const mallocgc_mutator *mutator, void **slot) {
+  const mallocgc_mutator_head *head = (const mallocgc_mutator_head *)mutator;
+  if (MALLOCGC_RARELY(MALLOCGC_LOAD((const volatile uint32_t *)head->marking))) {
+    mallocgc_pre_write(mutator, slot);
+  }
+}
+
+/**
+ * As mallocgc_write, without a call unless marking runs beside the program.
+ */
+static inline void mallocgc_fast_write(const mallocgc_mutator *mutator, void **slot, void *value) {
+  typedef void *volatile MALLOCGC_ANY any_slot;
+  mallocgc_fast_pre_write(mutator, slot);
+  MALLOCGC_STORE((any_slot *)slot, value, RELEASE);
+}
+
+/**
+ * As mallocgc_poll, without a call while there is nothing to do.
+ */
+static inline mallocgc_error mallocgc_fast_poll(const mallocgc_mutator *mutator) {
+  const mallocgc_mutator_head *head = (const mallocgc_mutator_head *)mutator;
+  if (MALLOCGC_RARELY(MALLOCGC_LOAD((const volatile uint32_t *)head->poll))) {
+    return mallocgc_poll(mutator);
+  }
+  return MALLOCGC_ERROR_NONE;
+}
+
+#ifdef __cplusplus
+}  /* extern "C" */
+#endif
+
+#undef MALLOCGC_LOAD
+#undef MALLOCGC_STORE
+#undef MALLOCGC_RARELY
+#undef MALLOCGC_ANY
 
 #endif  /* MALLOCGC_H */

@@ -4,11 +4,11 @@
 //! thread is compared, and nothing is caught, since nothing panics here but a
 //! mistake of the library, which ends the process.
 
-use crate::error::{guard, mallocgc_error, mallocgc_error as Code, note};
+use crate::error::{guard, guard_or, mallocgc_error, mallocgc_error as Code, note};
 use crate::handle::{checked, mallocgc_mutator, not_null, store};
 use crate::layout::{layout_of, mallocgc_layout};
 use mallocgc::raw::{AllocClass, AllocError, AllocFlags};
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::ptr::NonNull;
 
 /// How an object is allocated. Combine with |.
@@ -155,8 +155,35 @@ pub unsafe extern "C" fn mallocgc_new_array(
 
 /// A layout and a size, resolved for a place in the program that allocates the same
 /// again and again.
+// As of `mallocgc_mutator`.
+#[cfg_attr(all(), repr(C))]
 pub struct mallocgc_site {
+    head: mallocgc_site_head,
     class: AllocClass,
+}
+
+const _: () = assert!(std::mem::offset_of!(mallocgc_site, head) == 0);
+
+/// What every site begins with, for the inline functions and for code that a program generates.
+#[repr(C)]
+pub struct mallocgc_site_head {
+    /// Where the site's window lies behind `windows` of a mutator. That of cells above 512 bytes, which are
+    /// cleared when they are handed out, is always empty.
+    pub window_offset: usize,
+    /// Bytes of a cell.
+    pub cell_bytes: usize,
+}
+
+/// Free cells at hand: zero, of the site's cell_bytes each, side by side from `next` up to `limit`. Who
+/// takes one adds its bytes to `next`; when the two are equal, mallocgc_site_alloc opens the next window. The
+/// library may change it whenever it is called with the mutator. Other threads read `next`: it
+/// is written by an atomic store, of relaxed order.
+#[repr(C)]
+pub struct mallocgc_window {
+    /// The next object.
+    pub next: *mut c_char,
+    /// Where the cells end.
+    pub limit: *mut c_char,
 }
 
 /// Resolves `layout` and `bytes`, 1 to 32768, for mallocgc_site_alloc with any mutator of the
@@ -176,8 +203,31 @@ pub unsafe extern "C" fn mallocgc_site_new(
         not_null(site)?;
         // SAFETY: the caller's promise.
         let class = mutator.alloc_class(bytes, unsafe { layout_of(layout) })?;
+        let head = mallocgc_site_head {
+            window_offset: class.window_offset(),
+            cell_bytes: class.cell_bytes(),
+        };
         // SAFETY: the caller's promise.
-        unsafe { store(site, Box::into_raw(Box::new(mallocgc_site { class }))) }
+        unsafe { store(site, Box::into_raw(Box::new(mallocgc_site { head, class }))) }
+    })
+}
+
+/// The window from which a mutator allocates for a site, for generated code that knows both. It stays where
+/// it is as long as the mutator is attached. Sites of equal layout and cell have one.
+///
+/// Null on failure, see mallocgc_last_error: BAD_ARGUMENT, WRONG_HEAP, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_site_window(
+    mutator: *const mallocgc_mutator,
+    site: *const mallocgc_site,
+) -> *mut mallocgc_window {
+    guard_or(std::ptr::null_mut(), || {
+        // SAFETY: the caller's promise.
+        let (mutator, site) = unsafe { (checked(mutator)?.get()?, checked(site)?) };
+        if !site.class.is_of(mutator.heap()) {
+            return Err(Code::WrongHeap);
+        }
+        Ok(mutator.windows_address().wrapping_add(site.head.window_offset).cast())
     })
 }
 

@@ -5,8 +5,8 @@ use crate::finalizer::Chains;
 use crate::layout::LayoutHandles;
 use crate::root::Stacks;
 use mallocgc::raw::{Heap, Mutator, RootVisitor};
-use std::cell::Cell;
-use std::ffi::c_void;
+use std::cell::{Cell, UnsafeCell};
+use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,14 +25,75 @@ pub(crate) struct Context {
     pub(crate) stacks: Mutex<Stacks>,
 }
 
+/// What every mutator handle begins with, for the inline functions and for code that a program generates.
+///
+/// The window of a site lies `window_offset` bytes behind `windows`. All three change only in
+/// calls of this library on the mutator's thread.
+#[repr(C)]
+pub struct mallocgc_mutator_head {
+    /// Where the windows are; while the mutator is busy, some that are always empty.
+    pub windows: Cell<*mut c_char>,
+    /// Not 0 while mallocgc_pre_write has something to do.
+    pub marking: *const u32,
+    /// Not 0 while mallocgc_poll has something to do. Other threads write it.
+    pub poll: Cell<*const u32>,
+}
+
+impl mallocgc_mutator_head {
+    fn new(mutator: &Mutator) -> mallocgc_mutator_head {
+        let head = mallocgc_mutator_head {
+            windows: Cell::default(),
+            marking: mutator.marking_word_address(),
+            poll: Cell::new(std::ptr::null()),
+        };
+        head.show(mutator);
+        head
+    }
+
+    /// The mutator can be used.
+    fn show(&self, mutator: &Mutator) {
+        self.windows.set(mutator.windows_address().cast());
+        self.poll.set(mutator.poll_word_address());
+    }
+
+    /// It cannot: everything must be a call, which says so.
+    fn hide(&self) {
+        self.windows.set((&raw const NO_WINDOWS.0).cast_mut().cast());
+        self.poll.set(&raw const BUSY);
+    }
+}
+
+/// Windows without a cell: zeroes, which take no memory until they are read. Never written, since an
+/// empty window is not.
+static NO_WINDOWS: NoWindows = NoWindows(UnsafeCell::new([0; WINDOWS_BYTES]));
+
+#[repr(C, align(64))]
+struct NoWindows(UnsafeCell<[u8; WINDOWS_BYTES]>);
+
+// SAFETY: nobody writes it. The cell only keeps it out of memory that cannot be written, which
+// would be two megabytes of the library's file.
+unsafe impl Sync for NoWindows {}
+
+/// The windows of a mutator end before so many bytes.
+const WINDOWS_BYTES: usize = 2 << 20;
+
+/// The poll word of a mutator that cannot be used.
+static BUSY: u32 = 1;
+
 /// One thread's side of a heap.
+// It begins with its head. In this form the generator of the header does not see the attribute, and
+// declares a structure of which nothing else is known.
+#[cfg_attr(all(), repr(C))]
 pub struct mallocgc_mutator {
+    head: mallocgc_mutator_head,
     /// The mutator; null while it is in use further up the stack.
     pub(crate) active: Cell<*mut Mutator>,
     pub(crate) context: Arc<Context>,
     pub(crate) own: Arc<OwnStack>,
     thread: usize,
 }
+
+const _: () = assert!(std::mem::offset_of!(mallocgc_mutator, head) == 0);
 
 /// The part of a mutator's own stack that is scanned.
 #[derive(Default)]
@@ -57,7 +118,7 @@ fn thread() -> usize {
 impl mallocgc_mutator {
     /// A handle for a mutator that somebody lends.
     ///
-    /// It must not be used after `mutator` ends.
+    /// `mutator` is one, and the handle is not used after it ends.
     pub(crate) fn lent(mutator: *mut Mutator, context: &Arc<Context>) -> mallocgc_mutator {
         // SAFETY: `exclusive` keeps the handle while it is named there.
         let outer = unsafe { INNERMOST.get().as_ref() };
@@ -66,8 +127,10 @@ impl mallocgc_mutator {
             Some(outer) if Arc::ptr_eq(&outer.context, context) => outer.own.clone(),
             _ => Arc::default(),
         };
+        // SAFETY: the caller's promise.
+        let head = mallocgc_mutator_head::new(unsafe { &*mutator });
         let active = Cell::new(mutator);
-        mallocgc_mutator { active, context: context.clone(), own, thread: thread() }
+        mallocgc_mutator { head, active, context: context.clone(), own, thread: thread() }
     }
 
     /// The mutator.
@@ -90,6 +153,7 @@ impl mallocgc_mutator {
     pub(crate) fn exclusive<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> Outcome<R> {
         self.get()?;
         let mutator = self.active.replace(std::ptr::null_mut());
+        self.head.hide();
         let outer = INNERMOST.replace(self);
         let _back = Back { handle: self, mutator, outer };
         // SAFETY: `active` is null meanwhile, so this is the only reference.
@@ -121,6 +185,8 @@ struct Back<'h> {
 impl Drop for Back<'_> {
     fn drop(&mut self) {
         INNERMOST.set(self.outer);
+        // SAFETY: the only reference, `exclusive`'s, has ended.
+        self.handle.head.show(unsafe { &*self.mutator });
         self.handle.active.set(self.mutator);
     }
 }

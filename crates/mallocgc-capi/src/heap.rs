@@ -52,7 +52,8 @@ pub unsafe extern "C" fn mallocgc_heap_new(
         not_null(heap)?;
         // SAFETY: the caller's promise.
         let config = match unsafe { config.as_ref() } {
-            Some(config) => config.to_config()?,
+            // SAFETY: the caller's promise.
+            Some(config) => unsafe { config.to_config() }?,
             None => Config::default(),
         };
         let made = mallocgc_heap { heap: Heap::new(config)?, context: Arc::default() };
@@ -143,38 +144,6 @@ pub unsafe extern "C" fn mallocgc_set_min_heap_bytes(
     guard(|| {
         // SAFETY: the caller's promise.
         unsafe { checked(heap) }?.heap.set_min_heap_bytes(bytes as usize);
-        Ok(())
-    })
-}
-
-/// Sets the bytes in spans that allocation never exceeds, UINT64_MAX for none. A limit below
-/// what is in use makes allocation fail until enough has been freed. Any thread.
-///
-/// @return mallocgc_error: BAD_ARGUMENT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mallocgc_set_heap_limit_bytes(
-    heap: *const mallocgc_heap,
-    bytes: u64,
-) -> mallocgc_error {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        unsafe { checked(heap) }?.heap.set_heap_limit_bytes(bytes as usize);
-        Ok(())
-    })
-}
-
-/// Sets the bytes of memory, free pages and tables included, that the heap tries not to exceed, UINT64_MAX for
-/// none. Any thread.
-///
-/// @return mallocgc_error: BAD_ARGUMENT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mallocgc_set_memory_limit_bytes(
-    heap: *const mallocgc_heap,
-    bytes: u64,
-) -> mallocgc_error {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        unsafe { checked(heap) }?.heap.set_memory_limit_bytes(bytes as usize);
         Ok(())
     })
 }

@@ -23,6 +23,7 @@ mod registers;
 pub mod handle;
 pub mod config;
 pub mod heap;
+pub mod limits;
 pub mod mutator;
 pub mod layout;
 pub mod alloc;

@@ -4,7 +4,7 @@ use crate::error::{guard, guard_or, mallocgc_error, mallocgc_error as Code, note
 use crate::handle::{Data, checked, mallocgc_heap, mallocgc_mutator, not_null, store};
 use crate::heap::{force, mallocgc_hook_fn};
 use mallocgc::base::Address;
-use mallocgc::raw::Mutator;
+use mallocgc::raw::{Mutator, Step};
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -99,6 +99,48 @@ pub unsafe extern "C" fn mallocgc_gc(
         let force = self::force(force)?;
         // SAFETY: the caller's promise.
         unsafe { checked(mutator) }?.at_boundary(|mutator| mutator.gc(force))??;
+        Ok(())
+    })
+}
+
+/// How far a step has brought a collection.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum mallocgc_progress {
+    /// None is due.
+    Idle = 0,
+    /// A cycle is open: there is more to mark.
+    Marking = 1,
+    /// A cycle has ended.
+    Finished = 2,
+}
+
+/// A boundary at which the owner of a heap without threads gives the collector some time: begins a cycle that is
+/// due, or that `force`, a mallocgc_force, asks for; goes on with an open one until about `budget_bytes` of objects were scanned; ends it when
+/// everything is marked. A heap that is not marked beside its mutators (concurrent_from_bytes) does a whole
+/// cycle in one step. How far it came, a mallocgc_progress, goes to `*progress` unless that is null.
+///
+/// @return mallocgc_error: STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_step(
+    mutator: *const mallocgc_mutator,
+    force: u32,
+    budget_bytes: usize,
+    progress: *mut mallocgc_progress,
+) -> mallocgc_error {
+    guard(|| {
+        let force = self::force(force)?;
+        // SAFETY: the caller's promise.
+        let mutator = unsafe { checked(mutator) }?;
+        let step = match mutator.at_boundary(|mutator| mutator.step(force, budget_bytes))?? {
+            Step::Idle => mallocgc_progress::Idle,
+            Step::Marking => mallocgc_progress::Marking,
+            Step::Finished => mallocgc_progress::Finished,
+        };
+        if !progress.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe { progress.write(step) };
+        }
         Ok(())
     })
 }

@@ -63,6 +63,26 @@ pub struct mallocgc_stats {
     pub ephemerons_cleared: u64,
     /// Allocations that the profile sampled.
     pub profile_samples: u64,
+    /// Bytes at which the next cycle should end; UINT64_MAX when there is none.
+    pub goal_bytes: u64,
+    /// The soft limit in force; UINT64_MAX when there is none.
+    pub memory_limit_bytes: u64,
+    /// Bytes obtained from the system and not given back: what counts against the soft limit.
+    pub mapped_bytes: u64,
+    /// Bytes outside the heap, as the program told.
+    pub external_bytes: u64,
+    /// Times the hard limit refused a span or external bytes.
+    pub limit_errors: u64,
+    /// Cycles that were due by the soft limit and held, because cycles had taken half of the time.
+    pub held_cycles: u64,
+    /// Calls of pressure hooks.
+    pub pressure_calls: u64,
+    /// Bytes given back to the system.
+    pub scavenged_bytes: u64,
+    /// Weak handles that still lead to an object.
+    pub weak_handles: u64,
+    /// Those of profile_samples that found no bucket.
+    pub profile_overflows: u64,
 }
 
 /// Reads the statistics: `size` bytes of them to `*stats`, which is sizeof(mallocgc_stats) where the
@@ -110,6 +130,16 @@ pub unsafe extern "C" fn mallocgc_read_stats(
             weak_cleared: known.weak_cleared,
             ephemerons_cleared: heap.heap.special_counts().ephemerons_cleared,
             profile_samples: known.profile_samples,
+            goal_bytes: known.next_gc,
+            memory_limit_bytes: known.memory_limit,
+            mapped_bytes: known.mapped_bytes,
+            external_bytes: known.external_bytes,
+            limit_errors: known.limit_errors,
+            held_cycles: known.limiter_held_cycles,
+            pressure_calls: known.pressure_calls,
+            scavenged_bytes: known.scavenged_bytes,
+            weak_handles: known.weak_handles,
+            profile_overflows: known.profile_overflows,
         };
         let bytes = size.min(size_of::<mallocgc_stats>());
         // SAFETY: the caller's promise: `size` bytes may be written.

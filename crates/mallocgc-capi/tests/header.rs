@@ -15,9 +15,10 @@ fn header_path() -> PathBuf {
 #[test]
 fn the_header_is_up_to_date() {
     let config = cbindgen::Config::from_file(crate_dir().join("cbindgen.toml")).expect("settings");
-    let sources = ["error", "trampoline", "handle", "config", "heap", "mutator", "layout", "alloc"]
-        .into_iter()
-        .chain(["root", "finalizer", "weak", "observe"]);
+    let sources =
+        ["error", "trampoline", "handle", "config", "heap", "limits", "mutator", "layout", "alloc"]
+            .into_iter()
+            .chain(["root", "finalizer", "weak", "observe"]);
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in sources {
         builder = builder.with_src(crate_dir().join("src").join(source).with_extension("rs"));
@@ -25,6 +26,11 @@ fn the_header_is_up_to_date() {
     let mut made = Vec::new();
     builder.generate().expect("a header").write(&mut made);
     let made = String::from_utf8(made).expect("text");
+    // Inside the guard against a second inclusion, behind what is declared.
+    let inline = std::fs::read_to_string(crate_dir().join("src/inline.h")).expect("the text");
+    let end = "#endif  /* MALLOCGC_H */";
+    assert!(made.ends_with(&format!("{end}\n")), "the header ends otherwise than expected");
+    let made = made.replace(end, &format!("{}{end}", inline.trim_start()));
     if std::env::var_os("MALLOCGC_UPDATE").is_some() {
         std::fs::write(header_path(), &made).expect("written");
     }

@@ -3,10 +3,13 @@
 //!
 //! Without gcc, g++ or pkg-config the tests say so and pass.
 
-use mallocgc_capi::alloc::mallocgc_flags as Flags;
+use mallocgc_capi::alloc::{mallocgc_flags as Flags, mallocgc_site_head, mallocgc_window};
 use mallocgc_capi::config::mallocgc_config;
 use mallocgc_capi::error::mallocgc_error as Code;
+use mallocgc_capi::handle::mallocgc_mutator_head;
 use mallocgc_capi::heap::{MALLOCGC_VERSION, mallocgc_force as Force};
+use mallocgc_capi::limits::{mallocgc_limit_kind as LimitKind, mallocgc_pressure};
+use mallocgc_capi::mutator::mallocgc_progress as Progress;
 use mallocgc_capi::observe::{
     mallocgc_cycle, mallocgc_event, mallocgc_event_kind as Kind, mallocgc_stats,
 };
@@ -71,11 +74,26 @@ fn pkg_config(arguments: &[&str]) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Compiles a C program against the installed library, shared or static.
+#[derive(Clone, Copy, Debug)]
+enum Language {
+    C,
+    Cpp,
+}
+
 fn compile(source: &Path, name: &str, linking: &str) -> PathBuf {
-    let program = scratch("programs").join(format!("{name}-{linking}"));
-    let mut command = Command::new("gcc");
-    command.args(["-std=c11", "-O1", "-g"]).args(WARNINGS).arg(source).arg("-o").arg(&program);
+    compile_as(Language::C, source, name, linking)
+}
+
+/// Compiles a program against the installed library, shared or static.
+fn compile_as(language: Language, source: &Path, name: &str, linking: &str) -> PathBuf {
+    let program = scratch("programs").join(format!("{name}-{language:?}-{linking}"));
+    let (compiler, arguments) = match language {
+        Language::C => ("gcc", ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-xc"]),
+        Language::Cpp => ("g++", ["-std=c++17", "-pthread", "-xc++"]),
+    };
+    let mut command = Command::new(compiler);
+    command.args(arguments).args(["-O2", "-g"]).args(WARNINGS).arg(source).arg("-xnone");
+    command.arg("-o").arg(&program);
     command.args(pkg_config(&["--cflags"]));
     match linking {
         "shared" => command.args(pkg_config(&["--libs"])),
@@ -112,13 +130,19 @@ fn layout_assertions() -> String {
     }
     structure!(mallocgc_config: gc_percent min_heap_bytes heap_limit_bytes memory_limit_bytes
         concurrent_from_bytes reserve_bytes
-        stop_limit_nanos profile_rate clobber workers collect_every trace_level background
-        huge_pages verify log log_data);
+        stop_limit_nanos profile_rate clobber mark_delay_seed cgroup_percent profile_max_buckets
+        profile_max_frames workers collect_every trace_level background
+        huge_pages verify cgroup_root log log_data);
     structure!(mallocgc_stats: heap_alloc_bytes heap_objects total_alloc_bytes total_freed_bytes
         mallocs frees sys_bytes heap_inuse_bytes heap_idle_bytes heap_released_bytes live_bytes
         trigger_bytes heap_limit_bytes cycles forced_cycles pause_total_nanos pause_max_nanos
         gc_cpu_nanos mutators finalizers_due finalizers_run cleanups_due cleanups_run weak_cleared
-        ephemerons_cleared profile_samples);
+        ephemerons_cleared profile_samples goal_bytes memory_limit_bytes mapped_bytes external_bytes
+        limit_errors held_cycles pressure_calls scavenged_bytes weak_handles profile_overflows);
+    structure!(mallocgc_mutator_head: windows marking poll);
+    structure!(mallocgc_site_head: window_offset cell_bytes);
+    structure!(mallocgc_window: next limit);
+    structure!(mallocgc_pressure: kind current_bytes limit_bytes);
     structure!(mallocgc_event: kind layout address bytes stack stack_depth cycle record);
     structure!(mallocgc_cycle: stopped_nanos time_to_stop_nanos mark_nanos mark_cpu_nanos
         heap_start_bytes live_bytes marked_objects next_goal_bytes forced workers);
@@ -139,6 +163,11 @@ fn layout_assertions() -> String {
     number("MALLOCGC_FLAGS_NO_TINY", Flags::NoTiny as u64);
     number("MALLOCGC_RANGE_KIND_REFERENCES", RangeKind::References as u64);
     number("MALLOCGC_RANGE_KIND_AMBIGUOUS", RangeKind::Ambiguous as u64);
+    number("MALLOCGC_LIMIT_KIND_HEAP", LimitKind::Heap as u64);
+    number("MALLOCGC_LIMIT_KIND_MEMORY", LimitKind::Memory as u64);
+    number("MALLOCGC_PROGRESS_IDLE", Progress::Idle as u64);
+    number("MALLOCGC_PROGRESS_MARKING", Progress::Marking as u64);
+    number("MALLOCGC_PROGRESS_FINISHED", Progress::Finished as u64);
     number("MALLOCGC_EVENT_KIND_ALLOC", Kind::Alloc as u64);
     number("MALLOCGC_EVENT_KIND_OTHER", Kind::Other as u64);
     text.push_str("int main(void) { return 0; }\n");
@@ -170,7 +199,7 @@ fn declared() -> BTreeSet<String> {
     let mut comment = false;
     for line in text.lines() {
         comment |= line.trim_start().starts_with("/*");
-        let code = !comment && !line.starts_with("typedef");
+        let code = !comment && !line.starts_with("typedef") && !line.starts_with("static");
         comment &= !line.contains("*/");
         if let Some(at) = line.find("mallocgc_").filter(|_| code)
             && let Some(open) = line.find('(')
@@ -207,13 +236,109 @@ fn every_function_does_what_the_header_says() {
         return;
     }
     let source = crate_dir().join("tests/c/functions.c");
-    let text = std::fs::read_to_string(&source).expect("the program");
+    let programs = std::fs::read_dir(crate_dir().join("tests/c")).expect("the programs");
+    let text: String = programs
+        .map(|program| std::fs::read_to_string(program.expect("an entry").path()).expect("a text"))
+        .collect();
     for name in declared() {
-        assert!(text.contains(&format!("{name}(")), "functions.c does not call {name}");
+        assert!(text.contains(&format!("{name}(")), "no program calls {name}");
     }
     for linking in ["shared", "static"] {
         assert_eq!(run(&compile(&source, "functions", linking), &[]), "ok\n", "{linking}");
     }
+}
+
+/// Compiles and runs a test program as C and as C++.
+fn chapter(name: &str) {
+    if !has("gcc") || !has("g++") || !has("pkg-config") {
+        return;
+    }
+    let source = crate_dir().join("tests/c").join(name).with_extension("c");
+    for language in [Language::C, Language::Cpp] {
+        let program = compile_as(language, &source, name, "shared");
+        assert_eq!(run(&program, &[]), "ok\n", "{language:?}");
+    }
+}
+
+#[test]
+fn inline_functions_do_what_the_library_does() {
+    chapter("inline");
+}
+
+#[test]
+fn limits_hold_and_are_told_of() {
+    chapter("limits");
+}
+
+/// Instructions of the inline paths, with the return of the function each is in, counted under callgrind.
+#[test]
+fn inline_functions_are_short() {
+    if !has("gcc") || !has("pkg-config") || !has("valgrind") {
+        return;
+    }
+    let program = compile(&crate_dir().join("tests/c/cost.c"), "cost", "shared");
+    let counts = scratch("counts").join("callgrind.out");
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--dump-line=no"])
+        .env("LD_LIBRARY_PATH", prefix().join("lib"));
+    command.arg(format!("--callgrind-out-file={}", counts.display())).arg(program);
+    succeed(&mut command);
+    let profile = std::fs::read_to_string(counts).expect("a profile");
+    for (path, most) in
+        [("path_alloc", 10), ("path_window", 9), ("path_write", 7), ("path_poll", 6)]
+    {
+        let calls = calls_of(&profile, path);
+        assert!(calls >= 100_000, "{path} was called {calls} times");
+        let each = own_cost(&profile, path) as f64 / calls as f64;
+        println!("{path}: {each:.2} instructions");
+        // The fraction is what calls of the library add.
+        assert!(each.round() <= f64::from(most), "{path}: {each:.2} instructions");
+    }
+}
+
+/// A function's number in a profile, which is how it is named but for the first time.
+fn number_of<'p>(profile: &'p str, function: &str) -> &'p str {
+    let suffix = format!(" {function}");
+    let named = profile.lines().filter_map(|line| line.strip_suffix(&suffix));
+    let mut numbers = named.filter_map(|line| line.split_once("fn=").map(|parts| parts.1));
+    numbers.next().unwrap_or_else(|| panic!("{function} is not in the profile"))
+}
+
+/// Instructions in a function, without what it calls.
+fn own_cost(profile: &str, function: &str) -> u64 {
+    let number = number_of(profile, function);
+    let (mut inside, mut of_call, mut cost) = (false, false, 0);
+    for line in profile.lines() {
+        if let Some(name) = line.strip_prefix("fn=") {
+            inside = name.split(' ').next() == Some(number);
+        } else if line.starts_with("calls=") {
+            of_call = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
+            let counted = line.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok());
+            if inside && !of_call {
+                cost += counted.unwrap_or(0);
+            }
+            of_call = false;
+        }
+    }
+    cost
+}
+
+/// How often a function was called.
+fn calls_of(profile: &str, function: &str) -> u64 {
+    let number = number_of(profile, function);
+    let mut calls = 0;
+    let mut callee = "";
+    for line in profile.lines() {
+        if let Some(name) = line.strip_prefix("cfn=") {
+            callee = name.split(' ').next().unwrap_or_default();
+        } else if let Some(count) = line.strip_prefix("calls=").filter(|_| callee == number) {
+            calls +=
+                count.split(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    calls
 }
 
 #[test]

@@ -1,6 +1,5 @@
 /* Every function of mallocgc.h, and what each answers to bad arguments. Prints "ok". */
 
-#define _POSIX_C_SOURCE 200809L
 #include <mallocgc.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -146,6 +145,7 @@ static void allocation(void) {
     CHECK(one && two && one != two);
     NOTES(BAD_ARGUMENT, mallocgc_site_alloc(mutator, NULL));
     NOTES(BAD_ARGUMENT, mallocgc_site_alloc(NULL, site));
+    CHECK(mallocgc_site_window(mutator, site));
     mallocgc_site_free(site);
     mallocgc_site_free(NULL);
     FAILS(BAD_ARGUMENT, mallocgc_site_new(mutator, layout, 0, &site));
@@ -196,7 +196,7 @@ static void barrier(void) {
 
 /* --- roots -------------------------------------------------------------------- */
 
-static void *visited[3];
+static void *visited[5];
 
 static void visit_them(mallocgc_visitor *visitor, void *data) {
     CHECK(data == visited);

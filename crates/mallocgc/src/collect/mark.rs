@@ -33,12 +33,12 @@ use crate::collect::mark_word::MarkWord;
 use crate::collect::watched_keys::WatchedKeys;
 use crate::collect::work::{Grey, SharedWork, Stack, Top};
 use crate::heap::ephemeron::{EphemeronWords, Key};
-use crate::heap::layouts::{self, LayoutRecord};
+use crate::heap::layouts::{LayoutRecord, TraceCall};
 use crate::heap::object::Found;
 use crate::heap::space::{BITMAP_WORDS_PER_PAGE, Space};
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::{ClassInfo, Scan};
-use crate::layout::{Beside, Reader, TraceFn, Tracer};
+use crate::layout::{Beside, Reader, Tracer};
 use crate::os;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -727,14 +727,14 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     }
 
     /// An object that a mutator may want to change.
-    fn trace_claimed(&mut self, function: (TraceFn, usize), object: usize, bytes: usize) {
+    fn trace_claimed(&mut self, function: TraceCall, object: usize, bytes: usize) {
         let found = self.space.find_cell(Address::new(object)).expect("grey objects are in a cell");
         let claim = self.space.object_claim(self.space.span(found.span), found.index);
         claim.read_if_free(|| self.trace(function, object, bytes));
     }
 
     /// Visits the references that a layout's function reports.
-    fn trace(&mut self, (function, stride): (TraceFn, usize), object: usize, bytes: usize) {
+    fn trace(&mut self, function: TraceCall, object: usize, bytes: usize) {
         let (space, beside) = (self.space, self.beside);
         let mut read_bytes = 0;
         let mut visit = |value: Address| {
@@ -749,7 +749,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         };
         // SAFETY: whoever registered the function promised that it reads objects of
         // this layout, which this is.
-        unsafe { layouts::trace_elements((function, stride), object, bytes, &mut tracer) };
+        unsafe { function.trace(object, bytes, &mut tracer) };
         drop(tracer);
         self.read_elsewhere_bytes += read_bytes.saturating_sub(bytes as u64);
     }

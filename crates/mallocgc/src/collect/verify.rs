@@ -18,12 +18,13 @@
 
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
 use crate::base::{Address, PAGE_SHIFT, PageId, WORD_SIZE};
-use crate::heap::layouts::{self, LayoutRecord};
+use crate::heap::layouts::LayoutRecord;
 use crate::heap::object::Found;
 use crate::heap::space::Space;
 use crate::heap::span::{PageInfo, Span, SpanId};
 use crate::heap::span_class::Scan;
-use crate::layout::{LayoutId, Tracer};
+use crate::layout::LayoutId;
+use crate::layout::Tracer;
 use crate::os::sanitizer;
 use crate::world::roots::{RootSink, Roots};
 use crate::world::stop::Stopped;
@@ -411,8 +412,9 @@ fn load(address: Address) -> usize {
     unsafe { (*address.as_ptr::<AtomicUsize>()).load(Relaxed) }
 }
 
-/// Calls `visit` with the offset and value of each reference of an object.
-fn for_each_reference(
+/// Calls `visit` with the offset and value of each reference of an object, but
+/// of conservative ones; the offset is 0 where a trace function reported it. The world is stopped.
+pub(crate) fn for_each_reference(
     layout: &LayoutRecord,
     object: Address,
     bytes: usize,
@@ -420,11 +422,9 @@ fn for_each_reference(
 ) {
     if let Some(function) = layout.trace_function() {
         let mut report = |value: Address| visit(0, value);
-        // SAFETY: whoever registered the function promised that it reads objects
-        // of this layout, which this is. The world is stopped.
+        // SAFETY: this is an object of this layout, and the world stands.
         return unsafe {
-            let mut tracer = Tracer::new(&mut report);
-            layouts::trace_elements(function, object.as_usize(), bytes, &mut tracer);
+            function.trace(object.as_usize(), bytes, &mut Tracer::new(&mut report));
         };
     }
     if layout.is_conservative() {

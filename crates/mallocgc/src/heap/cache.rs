@@ -63,8 +63,12 @@ pub struct Cursor {
     flags: AtomicU32,
 }
 
+/// Bytes of a cursor. It begins with its chunk's two words, which generated code
+/// uses (`raw::window`).
+pub(crate) const CURSOR_BYTES: usize = size_of::<Cursor>();
+
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Cursor>() == 32);
+const _: () = assert!(CURSOR_BYTES == 32 && core::mem::offset_of!(Cursor, chunk) == 0);
 
 impl Cursor {
     /// The next cell of the open chunk. Called by the owner; objects of the class have
@@ -103,6 +107,11 @@ impl Cursor {
 pub(crate) struct Cursors(NonNull<Cursor>);
 
 impl Cursors {
+    /// The first of them.
+    pub(crate) fn base(self) -> *mut Cursor {
+        self.0.as_ptr()
+    }
+
     /// The cursor of a class.
     ///
     /// # Safety

@@ -57,6 +57,33 @@ pub struct LayoutRecord {
     classes: [AtomicU16; SIZE_CLASSES],
 }
 
+/// How a trace function is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TraceCall {
+    function: TraceFn,
+    stride_bytes: usize,
+    data: usize,
+}
+
+impl TraceCall {
+    /// Calls it for an object: once, or for each of its elements.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` bytes at `object` are an object of the layout, and nobody changes it.
+    pub(crate) unsafe fn trace(self, object: usize, bytes: usize, tracer: &mut Tracer<'_>) {
+        tracer.set_data(self.data);
+        // 0: it takes the whole object.
+        let stride = if self.stride_bytes == 0 { bytes } else { self.stride_bytes };
+        for element in 0..bytes / stride {
+            let at = Address::new(object + element * stride);
+            // SAFETY: the caller's promise; whoever registered the function
+            // promised that it reads objects of this layout.
+            unsafe { (self.function)(at.as_ptr(), stride, tracer) };
+        }
+    }
+}
+
 impl LayoutRecord {
     /// The layout's number.
     #[inline]
@@ -142,11 +169,12 @@ impl LayoutRecord {
             && self.mixed_bytes.fetch_add(bytes, Relaxed) < MIXED_BYTES
     }
 
-    /// The trace function, and the bytes between the elements it takes; 0
-    /// when it takes the whole object.
-    pub(crate) fn trace_function(&self) -> Option<(TraceFn, usize)> {
+    /// How a trace function is to be called, if there is one.
+    pub(crate) fn trace_function(&self) -> Option<TraceCall> {
         match self.encoding {
-            Encoding::Trace { function, stride_bytes, .. } => Some((function, stride_bytes)),
+            Encoding::Trace { function, stride_bytes, data, .. } => {
+                Some(TraceCall { function, stride_bytes, data })
+            }
             _ => None,
         }
     }
@@ -214,26 +242,6 @@ impl LayoutRecord {
                 mask &= mask - 1;
             }
         }
-    }
-}
-
-/// Calls a trace function for an object: once, or for each of its elements of so
-/// many bytes.
-///
-/// # Safety
-///
-/// The function is of the object's layout, and nobody changes the object.
-pub(crate) unsafe fn trace_elements(
-    (function, stride): (TraceFn, usize),
-    object: usize,
-    bytes: usize,
-    tracer: &mut Tracer<'_>,
-) {
-    let stride = if stride == 0 { bytes } else { stride };
-    for element in 0..bytes / stride {
-        let at = Address::new(object + element * stride);
-        // SAFETY: the caller's promise; the element lies in the object.
-        unsafe { function(at.as_ptr(), stride, tracer) };
     }
 }
 

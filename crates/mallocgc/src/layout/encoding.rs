@@ -77,6 +77,8 @@ pub enum Encoding {
         /// Bytes between the elements to call it for, as many as fit in the cell;
         /// 0 when it takes the whole cell at once.
         stride_bytes: usize,
+        /// What it finds in its tracer.
+        data: usize,
         /// What it may be called beside.
         calls: Calls,
     },
@@ -277,8 +279,9 @@ impl Encoding {
             Encoding::Program { bytes, words, tail_words } => {
                 [5, bytes.into(), words as u64, tail_words as u64, 0]
             }
-            Encoding::Trace { function, stride_bytes, calls } => {
-                [6, function as *const () as u64, stride_bytes as u64, calls as u64, 0]
+            Encoding::Trace { function, stride_bytes, data, calls } => {
+                let function = function as *const () as u64;
+                [6, function, stride_bytes as u64, data as u64, calls as u64]
             }
             Encoding::Conservative => [7, 0, 0, 0, 0],
             Encoding::Ephemeron => [8, 0, 0, 0, 0],

@@ -26,6 +26,7 @@ pub type TraceFn = unsafe fn(object: *mut u8, size: usize, tracer: &mut Tracer<'
 pub struct Tracer<'a> {
     visit: &'a mut dyn FnMut(Address),
     beside: Option<Beside<'a>>,
+    data: usize,
 }
 
 /// How values are read that mutators may be changing.
@@ -55,12 +56,12 @@ impl<'a> Tracer<'a> {
     /// A tracer that calls `visit` with each reference that is not null, while
     /// nobody changes an object.
     pub(crate) fn new(visit: &'a mut dyn FnMut(Address)) -> Tracer<'a> {
-        Tracer { visit, beside: None }
+        Tracer { visit, beside: None, data: 0 }
     }
 
     /// The same beside mutators.
     pub(crate) fn beside(visit: &'a mut dyn FnMut(Address), beside: Beside<'a>) -> Tracer<'a> {
-        Tracer { visit, beside: Some(beside) }
+        Tracer { visit, beside: Some(beside), data: 0 }
     }
 
     /// Calls `read` for a value that is behind a claim, unless it was read in this
@@ -92,6 +93,18 @@ impl<'a> Tracer<'a> {
         beside.held = Some(beside.stripes.hold(address));
     }
 
+    /// Goes on with layouts of this word.
+    pub(crate) fn set_data(&mut self, data: usize) {
+        self.data = data;
+    }
+
+    /// The word of the layout that is traced: what
+    /// [`TypeLayout::trace_with`](super::TypeLayout::trace_with) was given, or 0.
+    #[inline]
+    pub fn data(&self) -> usize {
+        self.data
+    }
+
     /// Reports a reference; null is ignored.
     #[inline]
     pub fn visit<T: ?Sized>(&mut self, reference: *const T) {
@@ -118,6 +131,8 @@ mod tests {
         let mut seen = Vec::new();
         let mut visit = |address| seen.push(address);
         let mut tracer = Tracer::new(&mut visit);
+        tracer.set_data(7);
+        assert_eq!(tracer.data(), 7);
         tracer.visit(&raw const first);
         tracer.visit(core::ptr::null::<u8>());
         tracer.visit(&raw const second);

@@ -171,13 +171,36 @@ impl TypeLayout {
     /// [`pre_write_object`](crate::raw::Mutator::pre_write_object), once after each
     /// boundary; new ones as they are.
     pub const fn trace(size_bytes: usize, function: TraceFn) -> TypeLayout {
-        let encoding = Encoding::Trace { function, stride_bytes: 0, calls: Calls::Claimed };
+        TypeLayout::trace_with(size_bytes, function, 0)
+    }
+
+    /// As [`trace`](TypeLayout::trace), with a word that the function finds in its tracer: for one
+    /// function that serves many layouts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::{Tracer, TypeLayout};
+    ///
+    /// /// Reports the first words of an object, as many as the layout says.
+    /// unsafe fn first_words(object: *mut u8, _size: usize, tracer: &mut Tracer<'_>) {
+    ///     for word in 0..tracer.data() {
+    ///         // SAFETY: layouts of this function have as many words.
+    ///         tracer.visit(unsafe { object.cast::<*const u8>().add(word).read() });
+    ///     }
+    /// }
+    /// let (two, three) = (TypeLayout::trace_with(32, first_words, 2), TypeLayout::trace_with(32, first_words, 3));
+    /// assert_ne!(two, three);
+    /// ```
+    pub const fn trace_with(size_bytes: usize, function: TraceFn, data: usize) -> TypeLayout {
+        let encoding = Encoding::Trace { function, stride_bytes: 0, data, calls: Calls::Claimed };
         TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }
     }
 
-    /// The same with a function that may be called beside mutators.
+    /// As `trace`, with a function that may be called beside mutators.
     pub(crate) const fn trace_beside(size_bytes: usize, function: TraceFn) -> TypeLayout {
-        let encoding = Encoding::Trace { function, stride_bytes: 0, calls: Calls::Beside };
+        let (data, calls) = (0, Calls::Beside);
+        let encoding = Encoding::Trace { function, stride_bytes: 0, data, calls };
         TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }
     }
 
@@ -232,8 +255,8 @@ impl TypeLayout {
             Encoding::NoScan => TypeLayout::noscan(bytes),
             Encoding::Conservative => TypeLayout::conservative(bytes),
             Encoding::Trace { .. } if bytes == 0 => return Err(LayoutError::ZeroWords),
-            Encoding::Trace { function, stride_bytes: 0, calls } => {
-                let encoding = Encoding::Trace { function, stride_bytes: bytes, calls };
+            Encoding::Trace { function, stride_bytes: 0, data, calls } => {
+                let encoding = Encoding::Trace { function, stride_bytes: bytes, data, calls };
                 TypeLayout { encoding, ..TypeLayout::noscan(bytes) }
             }
             // Arrays of arrays of whole elements.

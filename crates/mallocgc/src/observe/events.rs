@@ -71,6 +71,15 @@ pub enum Event<'a> {
 /// A function told of events, on any thread.
 pub type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
+/// What a listener is told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interest {
+    /// Everything. Each allocation then takes the slow path.
+    All,
+    /// Cycles only, which costs allocation nothing.
+    Cycles,
+}
+
 /// Where a heap sends its events: to one listener, or nowhere.
 ///
 /// ```
@@ -86,8 +95,10 @@ pub type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 /// ```
 pub struct EventSink {
     on: AtomicBool,
+    /// Whether objects are told of as well.
+    objects: AtomicBool,
     panics: AtomicU64,
-    listener: Lock<Option<Listener>>,
+    listener: Lock<Option<(Listener, Interest)>>,
 }
 
 impl EventSink {
@@ -95,6 +106,7 @@ impl EventSink {
     pub fn new() -> EventSink {
         EventSink {
             on: AtomicBool::new(false),
+            objects: AtomicBool::new(false),
             panics: AtomicU64::new(0),
             listener: Lock::new(Rank::Observe, None),
         }
@@ -103,10 +115,24 @@ impl EventSink {
     /// Sends to `listener` from now on, and returns the one before. Events under
     /// way on other threads may still reach the old one.
     pub fn set(&self, listener: Option<Listener>) -> Option<Listener> {
+        self.set_for(Interest::All, listener)
+    }
+
+    /// As [`set`](EventSink::set), for a listener that is told of some events only.
+    pub fn set_for(&self, interest: Interest, listener: Option<Listener>) -> Option<Listener> {
         let mut current = self.listener.lock();
-        // Relaxed: a filter; `send` looks under the lock.
+        // Relaxed, both: filters; `send` looks under the lock.
         self.on.store(listener.is_some(), Relaxed);
-        core::mem::replace(&mut *current, listener)
+        self.objects.store(listener.is_some() && interest == Interest::All, Relaxed);
+        let listener = listener.map(|listener| (listener, interest));
+        core::mem::replace(&mut *current, listener).map(|(before, _)| before)
+    }
+
+    /// Whether anybody listens to allocations and deaths: one relaxed load, as
+    /// [`is_on`](EventSink::is_on).
+    #[inline]
+    pub fn tells_objects(&self) -> bool {
+        self.objects.load(Relaxed) // Relaxed: as in `set_for`.
     }
 
     /// Whether anybody listens: one relaxed load, to be asked before an event is made.
@@ -123,7 +149,11 @@ impl EventSink {
         }
         // The guard ends with this statement, before the listener runs.
         let listener = self.listener.lock().clone();
-        let Some(listener) = listener else { return };
+        let Some((listener, interest)) = listener else { return };
+        let of_object = matches!(event, Event::Alloc { .. } | Event::Free { .. });
+        if of_object && interest == Interest::Cycles {
+            return;
+        }
         let inside = callback::enter();
         let result = catch_unwind(AssertUnwindSafe(|| listener(event)));
         drop(inside);

@@ -25,7 +25,7 @@ pub mod pprof;
 pub mod events;
 
 pub use cycle_record::{BesideRecord, CycleRecord, Pause, PauseRing};
-pub use events::{Event, EventPrinter, EventSink, Imbalance, Listener, LiveObjects};
+pub use events::{Event, EventPrinter, EventSink, Imbalance, Interest, Listener, LiveObjects};
 pub use gctrace::{SizeClassSpans, SpanStatistics, TraceLine};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use profile::{

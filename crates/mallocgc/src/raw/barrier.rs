@@ -16,7 +16,6 @@
 use crate::base::claim::{MarkingCycle, ReadClaim};
 use crate::base::sync::{AtomicPtr, Ordering};
 use crate::base::{Address, WORD_SIZE};
-use crate::heap::layouts;
 use crate::layout::{Beside, Reader, Tracer};
 use crate::raw::mutator::Mutator;
 use crate::world::callback;
@@ -190,7 +189,7 @@ impl Mutator {
                 // of this layout, which this is; its mutator is here, and the marker
                 // keeps away.
                 self.note_references(cycle, &|tracer| unsafe {
-                    layouts::trace_elements(function, object, found.bytes, tracer);
+                    function.trace(object, found.bytes, tracer);
                 });
             });
         }

@@ -13,7 +13,7 @@ use crate::base::{Address, WORD_SIZE};
 use crate::heap::cache::Cache;
 use crate::heap::span_class::Scan;
 use crate::layout::LayoutId;
-use crate::observe::{Event, Listener};
+use crate::observe::{Event, Interest, Listener};
 use crate::os::backtrace;
 use crate::raw::heap::{Heap, Inner};
 use crate::world::mutator::MutatorRecord;
@@ -32,7 +32,7 @@ impl Inner {
         size: usize,
         layout: LayoutId,
     ) {
-        if self.events.is_on() {
+        if self.events.tells_objects() {
             self.tell_alloc_slow(cache, address, size, layout);
         }
     }
@@ -59,7 +59,7 @@ impl Inner {
     /// Tells of every object that is not marked. The world is stopped and
     /// marking is complete.
     pub(crate) fn tell_frees(&self) {
-        if !self.events.is_on() {
+        if !self.events.tells_objects() {
             return;
         }
         let space = &self.space;
@@ -85,7 +85,7 @@ impl Inner {
 
     /// Whether allocations must take the slow path one by one.
     pub(crate) fn steps_singly(&self) -> bool {
-        self.config.collect_every != 0 || self.events.is_on()
+        self.config.collect_every != 0 || self.events.tells_objects()
     }
 }
 
@@ -113,5 +113,31 @@ impl Heap {
     /// ```
     pub fn set_listener(&self, listener: Option<Listener>) -> Option<Listener> {
         self.inner().events.set(listener)
+    }
+
+    /// As [`set_listener`](Heap::set_listener), for a listener that is told of cycles only: allocation
+    /// is as fast as without. A heap has one listener of either kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::observe::Event;
+    /// use mallocgc::raw::{Config, Force, Heap};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let live = Arc::new(Mutex::new(None));
+    /// let told = live.clone();
+    /// heap.set_cycle_listener(Some(Arc::new(move |event| {
+    ///     if let Event::CycleEnd(record) = event {
+    ///         *told.lock().unwrap() = Some(record.live_bytes);
+    ///     }
+    /// })));
+    /// heap.gc(Force::Now)?;
+    /// assert_eq!(*live.lock().unwrap(), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_cycle_listener(&self, listener: Option<Listener>) -> Option<Listener> {
+        self.inner().events.set_for(Interest::Cycles, listener)
     }
 }

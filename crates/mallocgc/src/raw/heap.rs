@@ -459,6 +459,13 @@ impl Inner {
         }
         let _safe = own.map(|record| SafeSection::begin(self, record));
         let _cycle = self.lock_cycle();
+        self.finish_open_cycle(own)?;
+        let limit = self.config.stop_limit;
+        self.collector.verify(self.parts(), own, limit).map_err(GcError::StopTimedOut)
+    }
+
+    /// Ends a cycle that marks beside the mutators, under the cycle lock.
+    pub(crate) fn finish_open_cycle(&self, own: Option<&MutatorRecord>) -> Result<(), GcError> {
         if self.concurrent.is_open() {
             let mut report = self.finish_beside(own).map_err(|error| {
                 self.put_off(own, error);
@@ -466,8 +473,7 @@ impl Inner {
             })?;
             self.note_cycle(&mut report, false);
         }
-        let limit = self.config.stop_limit;
-        self.collector.verify(self.parts(), own, limit).map_err(GcError::StopTimedOut)
+        Ok(())
     }
 
     /// Takes the cycle lock. The collector thread hurries meanwhile.
@@ -619,7 +625,7 @@ impl Extensions for CycleExtensions<'_> {
     }
 
     fn looks_at_marks(&self) -> bool {
-        self.inner.events.is_on()
+        self.inner.events.tells_objects()
     }
 }
 

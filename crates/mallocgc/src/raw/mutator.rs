@@ -60,8 +60,15 @@ impl core::ops::BitOr for AllocFlags {
 pub struct AllocClass {
     class: SpanClassId,
     clear: bool,
-    size: usize,
-    heap: u64,
+    pub(crate) size: usize,
+    pub(crate) heap: u64,
+}
+
+impl AllocClass {
+    /// The class whose cursor generated code may use. That of large objects gives nothing.
+    pub(crate) fn window_class(self) -> SpanClassId {
+        if self.clear { SpanClassId::new(0) } else { self.class }
+    }
 }
 
 impl AllocClass {
@@ -155,6 +162,10 @@ impl Mutator {
     #[inline(always)]
     pub(crate) fn inner(&self) -> &Inner {
         self.heap.inner()
+    }
+
+    pub(crate) fn cursors(&self) -> Cursors {
+        self.cursors
     }
 
     /// The heap's memory, at hand for the barrier.
@@ -554,7 +565,7 @@ impl Mutator {
         if clear == Clear::Yes && cell_bytes > CLEAR_AHEAD_MAX {
             self.clear_cell(cell.address, class, cell_bytes);
         }
-        if inner.events.is_on() {
+        if inner.events.tells_objects() {
             let info = inner.space.class_info(class);
             // Of a cell with a header `mixed` tells.
             if info.scan != Scan::Mixed {
