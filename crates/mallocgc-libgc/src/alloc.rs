@@ -59,11 +59,12 @@ pub unsafe fn make_classes(mutator: &mallocgc::raw::Mutator) -> Result<(), Alloc
             CLASSES.0[kind][usize::from(class)] = Some(mutator.alloc_class(bytes, layout)?);
         }
     }
-    for units in 0..LISTS_PER_KIND {
-        let class = SizeClass::for_size((units * 16).max(16)).index();
-        for kind in [ATOMIC, NORMAL] {
-            QUICK[kind][units] = CLASSES.0[kind][class].map_or(QuickClass::NONE, QuickClass::of);
-        }
+    for kind in [ATOMIC, NORMAL] {
+        let quick = core::array::from_fn(|units| {
+            let class = SizeClass::for_size((units * 16).max(16)).index();
+            CLASSES.0[kind][class].map_or(QuickClass::NONE, QuickClass::of)
+        });
+        QUICK[kind] = quick;
     }
     Ok(())
 }
@@ -84,7 +85,7 @@ unsafe fn allocate<const KIND: usize>(bytes: usize) -> *mut c_void {
     let thread = tls::current();
     if !thread.is_null() && bytes < LISTED_MAX {
         // Relaxed: as in `rounded`.
-        let units = (bytes + EXTRA_BYTES.load(Relaxed) + 15) / 16;
+        let units = (bytes + EXTRA_BYTES.load(Relaxed)).div_ceil(16);
         let mutator = (*thread).mutator.assume_init_ref();
         if mutator.enter_idle() {
             let list =

@@ -496,8 +496,7 @@ impl<'c> Marking<'c> {
         });
         // The last phases run on this thread alone.
         work.resume(1);
-        let total = *total.lock();
-        total
+        *total.lock()
     }
 }
 
