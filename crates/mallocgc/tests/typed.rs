@@ -510,3 +510,112 @@ fn cleanups_run_after_death() {
     heap.collect();
     assert_eq!(gone.recv().unwrap(), "gone");
 }
+
+#[test]
+fn an_object_can_hold_a_handle_to_itself() {
+    #[derive(Trace)]
+    struct Node {
+        this: Weak<Static<Node>>,
+        made: u64,
+    }
+    let heap = heap();
+    let (root, outer) = heap.run(|cx| {
+        let mut outer = None;
+        let node = cx.new_cyclic::<Static<Node>>(|this| {
+            assert!(this.upgrade(cx).is_none() && this.is_dead(), "it is not there yet");
+            outer = Some(this.clone());
+            Static(Node { this: this.clone(), made: 7 })
+        });
+        (cx.root::<Static<Node>>(node), outer.unwrap())
+    });
+    heap.collect();
+    heap.run(|cx| {
+        let node = outer.upgrade(cx).expect("rooted");
+        assert_eq!(node.0.made, 7);
+        assert!(Gc::ptr_eq(node.0.this.upgrade(cx).unwrap(), node));
+    });
+    drop(root);
+    heap.collect();
+    heap.run(|cx| assert!(outer.upgrade(cx).is_none(), "a weak handle keeps nothing"));
+}
+
+#[test]
+fn a_panic_in_the_making_leaves_a_handle_that_leads_nowhere() {
+    struct Loud(std::rc::Rc<std::cell::Cell<u32>>);
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let heap = heap();
+    let dropped = std::rc::Rc::new(std::cell::Cell::new(0));
+    let kept = heap.run(|cx| {
+        let mut kept = None;
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            cx.new_cyclic::<Static<Loud>>(|this| {
+                kept = Some(this.clone());
+                panic!("no value")
+            })
+        }));
+        assert!(made.is_err());
+        kept.unwrap()
+    });
+    heap.collect();
+    heap.run(|cx| {
+        assert!(kept.upgrade(cx).is_none());
+        cx.new_cyclic::<Static<Loud>>(|_| Static(Loud(dropped.clone())));
+    });
+    assert_eq!(dropped.get(), 0);
+    heap.collect();
+    heap.collect();
+    assert_eq!(dropped.get(), 1, "once, and nothing for the value that never was");
+}
+
+#[test]
+fn elements_without_bytes_have_destructors_too() {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    static DROPPED: AtomicU32 = AtomicU32::new(0);
+    struct Token;
+    impl Drop for Token {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Relaxed);
+        }
+    }
+    #[derive(Trace)]
+    struct Holder<'gc> {
+        tokens: Gc<'gc, [Static<Token>]>,
+    }
+    let heap = heap();
+    let root = heap.run(|cx| {
+        let array = Gc::from_iter(cx, (0..5).map(|_| Static(Token)));
+        assert_eq!(array.len(), 5);
+        Gc::from_iter(cx, (0..0).map(|_| Static(Token)));
+        cx.new_cyclic::<Static<Token>>(|_| Static(Token));
+        let tokens = Gc::from_iter(cx, (0..3).map(|_| Static(Token)));
+        cx.root::<Holder<'static>>(Gc::new(cx, Holder { tokens }))
+    });
+    heap.collect();
+    heap.run(|cx| assert_eq!(root.get(cx).tokens.len(), 3));
+    assert_eq!(DROPPED.load(Relaxed), 6);
+    drop(root);
+    heap.collect();
+    assert_eq!(DROPPED.load(Relaxed), 9);
+}
+
+#[test]
+fn memory_that_payloads_keep_elsewhere_makes_cycles_come() {
+    #[derive(Trace)]
+    struct Texture {
+        external: mallocgc::raw::External,
+    }
+    let heap = heap();
+    for _ in 0..64 {
+        heap.run(|cx| {
+            Gc::new(cx, Texture { external: cx.external(8 << 20) });
+        });
+    }
+    let sum = heap.run(|cx| cx.heap().stats().external_bytes);
+    assert!(sum < 256 << 20, "{sum} bytes are kept by objects of a few words");
+    heap.collect();
+    assert_eq!(heap.run(|cx| cx.heap().stats().external_bytes), 0);
+}

@@ -104,6 +104,25 @@ impl Weak {
     }
 }
 
+impl Weak {
+    /// Lets no handle give the object out, until it is shown. Its maker alone knows it, and
+    /// passes no boundary until then.
+    pub(crate) fn hide(&self) {
+        if let Some(record) = self.record {
+            // SAFETY: invariant 1.
+            unsafe { record.as_ref() }.hide_weak();
+        }
+    }
+
+    /// Ends [`hide`](Weak::hide).
+    pub(crate) fn show(&self, object: NonNull<u8>) {
+        if let Some(record) = self.record {
+            // SAFETY: invariant 1.
+            unsafe { record.as_ref() }.show_weak(object.as_ptr());
+        }
+    }
+}
+
 impl Clone for Weak {
     fn clone(&self) -> Weak {
         if let Some(record) = self.record {

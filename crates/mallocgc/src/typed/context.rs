@@ -70,6 +70,47 @@ impl<'gc> Mutation<'gc> {
     }
 }
 
+impl Mutation<'_> {
+    /// Says that an object keeps `bytes` outside the heap, which exist already: cycles come as if they were
+    /// the heap's. The statement is kept where the memory is, mostly in the object; dropping it takes the bytes off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::External;
+    /// use mallocgc::typed::{Gc, Heap, Trace};
+    ///
+    /// #[derive(Trace)]
+    /// struct Image {
+    ///     pixels: Vec<u8>,
+    ///     external: External,
+    /// }
+    ///
+    /// let heap = Heap::new(Default::default())?;
+    /// heap.run(|cx| {
+    ///     let pixels = vec![0; 1 << 20];
+    ///     let external = cx.external(pixels.len());
+    ///     Gc::new(cx, Image { pixels, external });
+    /// });
+    /// assert_eq!(heap.run(|cx| cx.heap().stats().external_bytes), 1 << 20);
+    /// heap.collect();
+    /// assert_eq!(heap.run(|cx| cx.heap().stats().external_bytes), 0);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
+    pub fn external(&self, bytes: usize) -> raw::External {
+        self.heap().external(bytes)
+    }
+
+    /// As [`external`](Mutation::external), for memory that is about to be made.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitReached`](raw::AllocError::LimitReached) when the heap limit leaves no room for it.
+    pub fn try_external(&self, bytes: usize) -> Result<raw::External, raw::AllocError> {
+        self.heap().try_external(bytes)
+    }
+}
+
 impl ::core::fmt::Debug for Mutation<'_> {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         write!(f, "Mutation of {:?}", self.heap())

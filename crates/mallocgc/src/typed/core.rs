@@ -265,9 +265,47 @@ impl Core {
         if align_of::<T>() <= ZERO_BASE_ALIGN {
             return Some(self.raw.heap().zero_base().cast());
         }
+        self.byte_for()
+    }
+
+    /// An object of its own for values without bytes.
+    #[inline(never)]
+    fn byte_for<T>(&self) -> Option<NonNull<T>> {
         let (align, flags) = (align_of::<T>(), AllocFlags::NO_TINY);
         let made = self.raw.mallocgc_aligned(1, align, Layout::NOSCAN, flags);
         self.raw.note(made).map(NonNull::cast)
+    }
+
+    /// As [`allocate`](Core::allocate), of an object of its own even if the value has no
+    /// bytes, and whose destructor does not run before [`finish`](Core::finish).
+    ///
+    /// # Safety
+    ///
+    /// As `allocate`, unless nobody ever gets the place.
+    #[inline(never)]
+    pub(super) unsafe fn begin<'gc, T: Trace<'gc>>(&self) -> Option<NonNull<T>> {
+        if Plan::<T>::BYTES == 0 {
+            return self.byte_for();
+        }
+        let key = const { &Plan::<T>::KEY };
+        let place = match Plan::<T>::SMALL_CELL {
+            0 => self.allocate_other(key, align_of::<T>()),
+            _ => self.allocate_small(key),
+        };
+        place.map(NonNull::cast)
+    }
+
+    /// The value is written: its destructor will run. `None` as `allocate`.
+    ///
+    /// # Safety
+    ///
+    /// The place is from [`begin`](Core::begin), and holds a value.
+    pub(super) unsafe fn finish<'gc, T: Trace<'gc>>(&self, place: NonNull<T>) -> Option<()> {
+        if !Plan::<T>::DROPS {
+            return Some(());
+        }
+        // SAFETY: passed on.
+        self.raw.note(unsafe { self.let_drop::<T>(place.cast()) })
     }
 
     /// # Safety
@@ -295,8 +333,12 @@ impl Core {
         let bytes = bytes.and_then(|bytes| bytes.checked_add(Plan::<T>::ELEMENTS_OFFSET));
         let bytes = self.raw.note(bytes.ok_or(RawError::TooLarge { bytes: usize::MAX }))?;
         // No count either: behind it, the elements of an empty array would begin where another object does.
-        if bytes == 0 || count == 0 {
+        if count == 0 || bytes == 0 && !Plan::<T>::DROPS {
             return self.nothing();
+        }
+        if bytes == 0 {
+            // Values without bytes, and with destructors: an object of their own, that dies.
+            return self.byte_for();
         }
         let key = const { &Plan::<T>::ARRAY_KEY };
         let known = match self.kinds.at_once(key) {
@@ -331,7 +373,7 @@ impl Core {
         // SAFETY: the elements lie so far from the object's begin.
         let object = unsafe { elements.cast::<u8>().byte_sub(Plan::<T>::ELEMENTS_OFFSET) };
         let counter = Plan::<T>::HAS_COUNT.then_some(object.cast::<usize>());
-        if Plan::<T>::DROPS && count != 0 && size_of::<T>() != 0 {
+        if Plan::<T>::DROPS {
             let drop_elements = plan::drop_elements::<T>;
             // SAFETY: the caller's promise.
             let added = unsafe { self.raw.add_drop(object, drop_elements, counter, count) };

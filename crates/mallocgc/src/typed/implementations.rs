@@ -40,6 +40,7 @@ macro_rules! plain {
 }
 
 plain! {
+    [] crate::raw::External,
     [] (), [] bool, [] char, [] String,
     [] u8, [] u16, [] u32, [] u64, [] u128, [] usize,
     [] i8, [] i16, [] i32, [] i64, [] i128, [] isize,

@@ -131,4 +131,59 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     {
         Weak::new(self, object)
     }
+
+    /// An object that holds a handle to itself, or lets others hold one: `make` is given the
+    /// handle, which leads nowhere until the object is made.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for the object or the handle. A panic of `make` goes on; the
+    /// handle leads nowhere then, for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Heap, Trace, Weak};
+    ///
+    /// #[derive(Trace)]
+    /// struct Widget {
+    ///     name: &'static str,
+    ///     this: Weak<Widget>,
+    /// }
+    ///
+    /// let heap = Heap::new(Default::default())?;
+    /// heap.run(|cx| {
+    ///     let widget = cx.new_cyclic::<Widget>(|this| {
+    ///         assert!(this.upgrade(cx).is_none(), "not yet");
+    ///         Widget { name: "button", this: this.clone() }
+    ///     });
+    ///     assert_eq!(widget.this.upgrade(cx).unwrap().name, "button");
+    /// });
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
+    pub fn new_cyclic<F: Family>(
+        &self,
+        make: impl FnOnce(&Weak<F>) -> F::At<'gc>,
+    ) -> Gc<'gc, F::At<'gc>>
+    where
+        K: Accepts<F::At<'gc>>,
+    {
+        let core = self.core();
+        let lack = || -> ! { panic!("no memory for an object: {}", core.failed()) };
+        // SAFETY: nobody gets the place before it is written: the handle is hidden.
+        let Some(place) = (unsafe { core.begin::<F::At<'gc>>() }) else { lack() };
+        let weak = Weak::<F>::new(self, Gc::from_pointer(place));
+        weak.raw.hide();
+        let value = make(&weak);
+        // SAFETY: memory for such a value, ours alone.
+        unsafe { place.write(value) };
+        // SAFETY: from `begin`, and written just now.
+        if unsafe { core.finish(place) }.is_none() {
+            // SAFETY: nobody has it, and nobody will drop it.
+            unsafe { place.drop_in_place() };
+            lack();
+        }
+        weak.raw.show(place.cast());
+        Gc::from_pointer(place)
+    }
 }

@@ -253,6 +253,18 @@ impl Record {
         self.code.load(Acquire).cast()
     }
 
+    /// Hides the object of a weak record from its handles: it is being made.
+    pub(crate) fn hide_weak(&self) {
+        self.clear_weak();
+    }
+
+    /// The object of a weak record is made.
+    pub(crate) fn show_weak(&self, object: *mut u8) {
+        // Release: pairs with the Acquire in `weak_object`; who sees the object sees
+        // its value.
+        self.code.store(object.cast(), Release);
+    }
+
     /// The object of a drop is dead, or its value is about to be dropped: its trace function
     /// finds it empty from here on. The world is stopped, or cannot be.
     pub(super) fn clear_alive(&self) {
