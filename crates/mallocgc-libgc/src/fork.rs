@@ -2,12 +2,14 @@
 //!
 //! Before a fork the lock is taken and the heap pauses, so that no thread is inside
 //! it: a child inherits no lock that somebody else holds. In the child the other
-//! threads' records go, and the one left gets its new number.
+//! threads' records go, and the one left gets its new number. The loader's lock is not
+//! ours: whether it can still be had is found out by the child's first collection
+//! (`roots`).
 //!
 //! Protection: the lock, from before the fork until after it.
 
 use crate::state::{heap, is_ready, state};
-use crate::{lock, stop, threads, tls};
+use crate::{lock, roots, stop, threads, tls};
 
 use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::Relaxed;
@@ -45,6 +47,7 @@ pub unsafe fn install() {
 unsafe fn before() {
     if is_ready() {
         lock::acquire();
+        roots::refresh();
         PAUSE = heap().pause();
     }
 }
@@ -74,6 +77,7 @@ unsafe fn after_in_child() {
         }
     }
     stop::forget_stop();
+    roots::doubt_loader();
     let pause = &raw mut PAUSE;
     drop((*pause).take());
     let mut at = state().threads;

@@ -21,6 +21,8 @@ pub struct Start {
     /// Nobody will join: the thread frees this itself.
     detached: bool,
     finished: bool,
+    /// The program has suspended a thread that is not there yet, or no more.
+    pub suspended: bool,
 }
 
 extern "C" fn start(start: *mut c_void) -> *mut c_void {
@@ -31,9 +33,12 @@ extern "C" fn start(start: *mut c_void) -> *mut c_void {
         register(lowest, base);
         let thread = tls::current();
         (*thread).start = start;
-        if !(*start).detached {
+        let suspended = {
             let _held = lock::lock();
-            state().joinable.insert((*thread).pthread as usize, start);
+            (*start).suspended
+        };
+        if suspended {
+            stop::GC_suspend_thread((*thread).pthread);
         }
         // Its key destructors may still allocate: `threads::at_exit` ends it.
         let result = ((*start).function)((*start).value);
@@ -80,8 +85,17 @@ pub unsafe extern "C" fn GC_pthread_create(
         pthread_attr_getdetachstate(attributes, &raw mut mode);
     }
     let detached = mode == libc::PTHREAD_CREATE_DETACHED;
-    given.write(Start { function, value: argument, detached, finished: false });
-    let result = libc::pthread_create(out, attributes, start, given.cast());
+    given.write(Start { function, value: argument, detached, finished: false, suspended: false });
+    let result = {
+        // The thread waits for it before it registers, so that it is known by its
+        // number from the beginning, and not when it has been joined.
+        let _held = lock::lock();
+        let result = libc::pthread_create(out, attributes, start, given.cast());
+        if result == 0 && !detached {
+            state().joinable.insert(*out as usize, given);
+        }
+        result
+    };
     if result != 0 {
         alloc::GC_free(given.cast());
     }

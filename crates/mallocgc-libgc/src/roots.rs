@@ -15,6 +15,7 @@ use crate::threads::Thread;
 use crate::{data, init, lock, tls};
 use core::ffi::{c_char, c_void};
 
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use libc::c_int;
 use mallocgc::raw::AmbiguousMarker;
@@ -105,8 +106,74 @@ unsafe extern "C" fn on_object(
     0
 }
 
+/// Whether the loader's lock can be taken.
+static LOADER: AtomicU32 = AtomicU32::new(FREE);
+const FREE: u32 = 0;
+/// To be found out.
+const UNKNOWN: u32 = 1;
+/// Another thread had it when this process was forked. What was loaded then is all
+/// there will be: opening a library needs the lock, too.
+const LOST: u32 = 2;
+
+/// In the child of a fork: nobody knows whether another thread had the loader's lock.
+/// The list of what is loaded is that of before the fork.
+pub fn doubt_loader() {
+    // Relaxed, here and below: the process has one thread.
+    if LOADER.load(Relaxed) == FREE {
+        LOADER.store(UNKNOWN, Relaxed);
+    }
+}
+
+/// How long the loader's lock is waited for, in a process of one thread.
+const PROBE_MILLIS: u64 = 500;
+const PROBE_STACK_BYTES: usize = 64 << 10;
+
+/// Whether the loader answers. Asked by a process on this one's memory, which can be
+/// killed if it waits for ever.
+unsafe fn loader_answers() -> bool {
+    static ANSWERED: AtomicU32 = AtomicU32::new(0);
+    unsafe extern "C" fn no_more(_: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
+        1
+    }
+    extern "C" fn ask(_: *mut c_void) -> c_int {
+        // SAFETY: the callback looks at nothing.
+        unsafe { libc::dl_iterate_phdr(Some(no_more), core::ptr::null_mut()) };
+        ANSWERED.store(1, Relaxed);
+        lock::wake(&ANSWERED, 1);
+        0
+    }
+    ANSWERED.store(0, Relaxed);
+    let stack = crate::table::map(PROBE_STACK_BYTES);
+    let top = stack.add(PROBE_STACK_BYTES).cast();
+    // It has this thread's thread pointer; until it is gone, this thread does nothing
+    // but wait, in system calls.
+    let child = libc::clone(ask, top, libc::CLONE_VM, core::ptr::null_mut());
+    if child > 0 {
+        let mut waited = 0;
+        while ANSWERED.load(Relaxed) == 0 && waited < PROBE_MILLIS {
+            lock::wait(&ANSWERED, 0, 10);
+            waited += 10;
+        }
+        if ANSWERED.load(Relaxed) == 0 {
+            libc::kill(child, libc::SIGKILL);
+        }
+        let mut status = 0;
+        while libc::waitpid(child, &raw mut status, libc::__WALL) < 0
+            && *libc::__errno_location() == libc::EINTR
+        {}
+    }
+    libc::munmap(stack.cast(), PROBE_STACK_BYTES);
+    child < 0 || ANSWERED.load(Relaxed) != 0
+}
+
 /// Asks the loader what is loaded. Before threads are stopped.
 pub unsafe fn refresh() {
+    if LOADER.load(Relaxed) == UNKNOWN {
+        LOADER.store(if loader_answers() { FREE } else { LOST }, Relaxed);
+    }
+    if LOADER.load(Relaxed) == LOST {
+        return;
+    }
     static OWN: u8 = 0;
     let mut walk = Walk { state: state(), first: true, own: &raw const OWN as usize };
     libc::dl_iterate_phdr(Some(on_object), (&raw mut walk).cast());

@@ -246,11 +246,19 @@ unsafe fn find(pthread: libc::pthread_t) -> *mut Thread {
     at
 }
 
+/// Notes it with a thread that begins or has ended, and nobody has joined.
+unsafe fn set_suspended(pthread: libc::pthread_t, suspended: bool) {
+    if let Some(&mut start) = state().joinable.get(pthread as usize) {
+        (*start).suspended = suspended;
+    }
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_suspend_thread(pthread: libc::pthread_t) {
     let thread = {
         let _held = crate::lock::lock();
         let thread = find(pthread);
+        set_suspended(pthread, true);
         if thread.is_null() || (*thread).suspend.swap(1, Release) != 0 {
             return;
         }
@@ -278,6 +286,7 @@ pub unsafe extern "C" fn GC_suspend_thread(pthread: libc::pthread_t) {
 pub unsafe extern "C" fn GC_resume_thread(pthread: libc::pthread_t) {
     let _held = crate::lock::lock();
     let thread = find(pthread);
+    set_suspended(pthread, false);
     if !thread.is_null() {
         // Release: pairs with the Acquire in `stand`.
         (*thread).suspend.store(0, Release);
@@ -289,5 +298,9 @@ pub unsafe extern "C" fn GC_resume_thread(pthread: libc::pthread_t) {
 pub unsafe extern "C" fn GC_is_thread_suspended(pthread: libc::pthread_t) -> c_int {
     let _held = crate::lock::lock();
     let thread = find(pthread);
-    c_int::from(!thread.is_null() && (*thread).suspend.load(Relaxed) != 0)
+    let suspended = match state().joinable.get(pthread as usize) {
+        Some(&mut start) if thread.is_null() => (*start).suspended,
+        _ => !thread.is_null() && (*thread).suspend.load(Relaxed) != 0,
+    };
+    c_int::from(suspended)
 }

@@ -128,6 +128,25 @@ fn forks() {
     passes("fork", &[]);
 }
 
+/// Everything at once, for a few seconds; `tests/c/soak.c` says how to let it run longer.
+#[test]
+fn threads_libraries_signals_and_forks_at_once() {
+    let plugin = build("soak", &["-DPLUGIN", "-shared", "-fPIC"]);
+    let program = build("soak", &["-ldl"]);
+    let plugin = plugin.to_str().expect("a path in ASCII");
+    for limit in [None, Some("12M")] {
+        let output = Command::new("timeout")
+            .args(["120", program.to_str().expect("a path in ASCII"), plugin, "3", "24"])
+            .env("LD_LIBRARY_PATH", library())
+            .envs(limit.map(|limit| ("GC_MAXIMUM_HEAP_SIZE", limit)))
+            .output()
+            .expect("programs can be run");
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "limit {limit:?}: {:?}\n{said}", output.status);
+        assert_eq!(text(&output.stdout), "ok\n", "{said}");
+    }
+}
+
 #[test]
 fn overruns_and_absurd_sizes() {
     passes("debug", &[]);
