@@ -88,7 +88,6 @@ unsafe fn after_in_child() {
         }
         at = next;
     }
-    mallocgc::os::fence::prepare();
     lock::release();
 }
 

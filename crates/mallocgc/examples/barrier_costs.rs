@@ -4,6 +4,7 @@
 //! The objects fit the nearest caches, so what is shown is the barrier's own time.
 
 use mallocgc::raw::{Config, Force, Heap, Mutator, Step, TypeLayout};
+use mallocgc::typed::{self, Gc, Lock, RefLock, Slot};
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicPtr, Ordering::Release};
@@ -40,6 +41,42 @@ fn store_plainly(slot: *mut *mut u8, value: *mut u8) {
 fn store(mutator: &Mutator, slot: *mut *mut u8, value: *mut u8) {
     // SAFETY: as above.
     unsafe { mutator.write(slot, value) }
+}
+
+#[inline(never)]
+fn block(mutator: &mut Mutator) {
+    mutator.blocking(|| {});
+}
+
+#[inline(never)]
+fn run(heap: &typed::Heap) {
+    heap.run(|_| {});
+}
+
+/// What the cells of the safe interface cost: a word, two words, a vector.
+fn print_cells() -> Result<(), Box<dyn Error>> {
+    type Pair<'gc> = (Option<Gc<'gc, u64>>, u64);
+    let config = Config { gc_percent: None, concurrent_from_bytes: 0, ..Config::default() };
+    let heap = typed::Heap::new(config)?;
+    println!("{:6.2} ns  run", nanos(|_| run(black_box(&heap))));
+    heap.run(|cx| {
+        let places: Vec<_> = (0..SLOTS as u64)
+            .map(|number| {
+                let object = Gc::new(cx, number);
+                let slot = Gc::new(cx, Slot::new(Some(object)));
+                let lock = Gc::new(cx, Lock::<Pair<'_>>::new((Some(object), number)));
+                let list = Gc::new(cx, RefLock::new(vec![object]));
+                (object, slot, lock, list)
+            })
+            .collect();
+        let set = nanos(|at| places[at].1.set(cx, Some(places[at].0)));
+        println!("{set:6.2} ns  Slot::set, no cycle");
+        let set = nanos(|at| places[at].2.set(cx, (Some(places[at].0), 1)));
+        println!("{set:6.2} ns  Lock::set of two words, no cycle");
+        let change = nanos(|at| places[at].3.borrow_mut(cx)[0] = places[at].0);
+        println!("{change:6.2} ns  RefLock::borrow_mut, no cycle");
+    });
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -91,6 +128,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let marked = nanos(|at| store(mutator_ref, slot(at), objects[at]));
     println!("{marked:6.2} ns  write, marking, of what is mostly marked");
     while mutator.step(Force::Now, 1 << 20)? != Step::Finished {}
-    println!("{:6.2} ns  entering and leaving", nanos(|_| mutator.blocking(|| {})));
-    Ok(())
+    println!("{:6.2} ns  entering and leaving", nanos(|_| block(black_box(&mut mutator))));
+    print_cells()
 }

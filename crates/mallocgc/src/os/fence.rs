@@ -12,9 +12,9 @@
 //! after it happen after the barrier. So its write is seen by the rare side's
 //! later read, or its read comes after the rare side's earlier write.
 //!
-//! Where the system has no `membarrier`, both sides run a SeqCst fence. The
-//! choice is made once, by the first heavy fence or by [`prepare`]; until then
-//! the light side runs the SeqCst fence, which is right beside either choice.
+//! Where the system has no `membarrier`, both sides run a full fence: the frequent
+//! side asks [`is_asymmetric`] once and remembers (`world::gate`). The choice is
+//! made once, by whoever asks first.
 
 #[cfg(not(loom))]
 use super::{OsError, fault};
@@ -25,13 +25,13 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed, compiler_fence};
 #[cfg(not(loom))]
 use core::sync::atomic::{Ordering::SeqCst, fence};
 
-/// Nobody asked the system yet: light fences are full ones.
+/// Nobody asked the system yet.
 #[cfg(not(loom))]
 const UNKNOWN: u8 = 0;
 /// The process is registered: light fences are the compiler's only.
 #[cfg(not(loom))]
 const REGISTERED: u8 = 1;
-/// The system refused: all fences are full ones, for ever.
+/// The system refused: light fences are too weak, for ever.
 #[cfg(not(loom))]
 const REFUSED: u8 = 2;
 
@@ -39,13 +39,32 @@ const REFUSED: u8 = 2;
 #[cfg(not(loom))]
 static FENCE: Pair = Pair { choice: AtomicU8::new(UNKNOWN) };
 
-/// The frequent side's fence: after its write, before its read.
+/// The frequent side's fence, after its write and before its read, where
+/// [`is_asymmetric`]; elsewhere that side runs [`full_fence`].
 #[inline(always)]
 pub fn light_fence() {
     #[cfg(not(loom))]
-    FENCE.light();
+    compiler_fence(SeqCst);
     #[cfg(loom)]
     loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+}
+
+/// What the frequent side runs where light fences are too weak.
+pub fn full_fence() {
+    #[cfg(not(loom))]
+    fence(SeqCst);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+}
+
+/// Whether a heavy fence makes up for light ones, from now on and for ever. Asked
+/// first, it registers with the system, which costs some microseconds when the
+/// process has several threads.
+pub fn is_asymmetric() -> bool {
+    #[cfg(not(loom))]
+    return FENCE.choose() == REGISTERED;
+    #[cfg(loom)]
+    return true;
 }
 
 /// The rare side's fence: after its write, before its read.
@@ -56,13 +75,6 @@ pub fn heavy_fence() {
     loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
 }
 
-/// Registers with the system, so that light fences become light. Making a heap
-/// does this; it costs some microseconds when the process has several threads.
-pub fn prepare() {
-    #[cfg(not(loom))]
-    FENCE.choose();
-}
-
 #[cfg(not(loom))]
 struct Pair {
     choice: AtomicU8,
@@ -70,17 +82,6 @@ struct Pair {
 
 #[cfg(not(loom))]
 impl Pair {
-    #[inline(always)]
-    fn light(&self) {
-        // Relaxed: a light side that reads an old value runs the stronger fence.
-        // REGISTERED never becomes REFUSED, so no light side is ever too weak.
-        if self.choice.load(Relaxed) == REGISTERED {
-            compiler_fence(SeqCst);
-        } else {
-            fence(SeqCst);
-        }
-    }
-
     fn heavy(&self) {
         if self.choose() == REGISTERED {
             // The call is a full barrier for this thread too.
@@ -149,7 +150,10 @@ mod tests {
                 meet(me, 2 * round - 1);
                 flag[me].store(round, Relaxed);
                 if me == 0 {
-                    pair.light()
+                    match pair.choose() {
+                        REGISTERED => light_fence(),
+                        _ => full_fence(),
+                    }
                 } else {
                     pair.heavy()
                 }
@@ -188,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_processwide_pair_works() {
-        prepare();
+        assert_eq!(is_asymmetric(), is_asymmetric());
         light_fence();
         heavy_fence();
     }

@@ -22,7 +22,7 @@ pub mod memory;
 pub mod zero;
 
 pub use clock::{now_nanos, process_cpu_nanos, thread_cpu_nanos, wall_clock_nanos};
-pub use fence::{heavy_fence, light_fence};
+pub use fence::{full_fence, heavy_fence, is_asymmetric, light_fence};
 pub use memory::{
     HugePages, Reservation, page_size, physical_memory_bytes, prefetch, resident_bytes,
 };

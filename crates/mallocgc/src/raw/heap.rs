@@ -195,7 +195,6 @@ impl Heap {
     /// When the system refuses even 64 MiB of address range.
     pub fn new(config: Config) -> Result<Heap, HeapError> {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        os::fence::prepare();
         let reserve_bytes = match config.reserve_bytes {
             0 => (4 * os::physical_memory_bytes()).next_power_of_two().max(64 << 30),
             bytes => bytes,

@@ -4,7 +4,7 @@
 //! class, and bumps a cursor; everything else is in `slow`.
 
 use crate::base::size_class::{MAX_SMALL_SIZE, SizeClass, TINY_SIZE};
-use crate::base::sync::{AtomicU32, Ordering::Relaxed};
+use crate::base::sync::Ordering::Relaxed;
 use crate::base::{Address, WORD_SIZE};
 use crate::collect::verify::Fault;
 use crate::heap::cache::{CLEAR_AHEAD_MAX, Cache, ClassCursor, Cursors};
@@ -14,10 +14,10 @@ use crate::heap::layouts::LayoutRecord;
 use crate::heap::space::Space;
 use crate::heap::span_class::{Scan, SpanClassId};
 use crate::layout::LayoutId;
-use crate::raw::heap::{Force, GcError, Heap, HeapError, Inner, SafeSection};
+use crate::raw::heap::{Force, GcError, Heap, HeapError, Inner};
 use crate::raw::layout::Layout;
 use crate::world::callback;
-use crate::world::gate::{ABANDONED, CYCLE_DUE, STOP};
+use crate::world::gate::{ABANDONED, CYCLE_DUE, Gate, REQUESTS, STOP};
 use crate::world::mutator::{MutatorRecord, RootCallback};
 use crate::world::roots::RootVisitor;
 use crate::world::stop::AttachError;
@@ -85,13 +85,13 @@ impl AllocClass {
 /// # Invariants
 ///
 /// 1. `record` is this mutator's and lives as long as `heap`.
-/// 2. `poll_word` is the world's, and `space` the heap's, which `heap` keeps.
+/// 2. `gate` is the world's, and `space` the heap's, which `heap` keeps.
 /// 3. `cursors` are those of the record's cache.
 #[derive(Debug)]
 pub struct Mutator {
     record: NonNull<MutatorRecord>,
     cursors: Cursors,
-    poll_word: NonNull<AtomicU32>,
+    gate: NonNull<Gate>,
     space: NonNull<Space>,
     heap_id: NonZeroU64,
     /// Counts down to the next forced collection, for debugging.
@@ -117,8 +117,7 @@ impl Mutator {
             record,
             // SAFETY: just made, and kept by the heap.
             cursors: unsafe { record.as_ref() }.cache.cursors(),
-            poll_word: NonNull::new(inner.world.poll_word_address().cast_mut().cast())
-                .expect("a field has an address"),
+            gate: NonNull::from(inner.world.gate()),
             space: NonNull::from(&inner.space),
             heap_id: NonZeroU64::new(inner.id).expect("heaps are numbered from one"),
             until_collection: Cell::new(inner.config.collect_every),
@@ -646,9 +645,8 @@ impl Mutator {
     /// stopped. Every reference the thread still needs must be in a root.
     #[inline(always)]
     pub fn poll(&self) {
-        // SAFETY: invariant 2. Relaxed: the slow path looks again.
-        if unsafe { self.poll_word.as_ref() }.load(Relaxed) != 0 || self.until_collection.get() != 0
-        {
+        // The slow path looks again.
+        if self.is_asked() || self.until_collection.get() != 0 {
             self.poll_slow();
         }
     }
@@ -697,27 +695,54 @@ impl Mutator {
         Ok(())
     }
 
-    /// The thread counts as stopped from here on.
-    #[inline]
-    pub(crate) fn become_safe(&self) {
-        self.inner().world.leave(self.record());
+    #[inline(always)]
+    fn gate(&self) -> &Gate {
+        // SAFETY: invariant 2.
+        unsafe { self.gate.as_ref() }
+    }
+
+    /// The thread counts as stopped from here on; whether a poll would have done
+    /// something.
+    #[inline(always)]
+    pub(crate) fn become_safe(&self) -> bool {
+        let asked = self.gate().leave(&self.record().state);
+        asked != 0 && self.became_safe(asked)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn became_safe(&self, asked: u32) -> bool {
+        if asked & STOP != 0 {
+            self.inner().world.report_arrival();
+        }
+        asked & !STOP != 0
     }
 
     /// And no more; waits while the world is stopped.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn become_active(&self) {
-        let inner = self.inner();
-        let waited = inner.world.enter(self.record());
-        if waited != 0 {
-            inner.history.note_blocked(waited);
+        if !self.gate().try_enter(&self.record().state) {
+            self.wait_to_become_active();
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn wait_to_become_active(&self) {
+        let inner = self.inner();
+        inner.history.note_blocked(inner.world.wait_to_enter(self.record()));
+    }
+
     /// Whether a poll would do something.
-    #[inline]
-    pub(crate) fn wants_boundary(&self) -> bool {
-        // SAFETY: invariant 2. Relaxed: a hint.
-        unsafe { self.poll_word.as_ref() }.load(Relaxed) != 0
+    #[inline(always)]
+    pub(crate) fn is_asked(&self) -> bool {
+        self.gate().poll_word() & REQUESTS != 0
+    }
+
+    /// Whether polls count down to a collection, for debugging.
+    #[inline(always)]
+    pub(crate) fn counts_polls(&self) -> bool {
+        self.until_collection.get() != 0
     }
 
     /// Runs `f`, which does not touch the heap, while the thread counts as
@@ -726,8 +751,14 @@ impl Mutator {
         if callback::is_inside() {
             return f();
         }
-        let inner = self.heap.inner();
-        let _safe = SafeSection::begin(inner, self.record());
+        struct Back<'m>(&'m Mutator);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                self.0.become_active();
+            }
+        }
+        self.become_safe();
+        let _back = Back(self);
         f()
     }
 

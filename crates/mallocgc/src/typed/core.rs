@@ -68,6 +68,8 @@ pub(super) struct Core {
     pub(super) raw: raw::Mutator,
     depth: Cell<usize>,
     shortage: Cell<Shortage>,
+    /// Whether the next boundary has something to do that nobody else knows of.
+    busy_boundary: Cell<bool>,
     /// The sweep generation at the last boundary: another one says that there was a cycle.
     generation: Cell<u32>,
     /// What is dropped and run at boundaries is being dropped and run.
@@ -80,6 +82,7 @@ impl Core {
         raw.become_safe();
         Core {
             generation: Cell::new(raw.inner().space.sweep_generation()),
+            busy_boundary: Cell::new(raw.counts_polls()),
             raw,
             depth: Cell::new(0),
             shortage: Cell::new(Shortage::None),
@@ -112,7 +115,7 @@ impl Core {
         let result = f();
         let settle = depth == 0;
         drop(leave);
-        if settle && self.raw.inner().space.sweep_generation() != self.generation.get() {
+        if settle && self.raw.space().sweep_generation() != self.generation.get() {
             self.settle();
         }
         result
@@ -120,8 +123,18 @@ impl Core {
 
     /// The outermost `run` ends: the heap is collected if it is time, and the
     /// mutator becomes safe.
-    #[inline]
+    #[inline(always)]
     fn boundary(&self) {
+        if self.raw.become_safe() | self.busy_boundary.get() {
+            self.boundary_slow();
+        }
+    }
+
+    /// There is something to do at this boundary.
+    #[cold]
+    #[inline(never)]
+    fn boundary_slow(&self) {
+        self.raw.become_active();
         if self.shortage.get() == Shortage::None {
             self.raw.poll();
         } else {
@@ -130,16 +143,21 @@ impl Core {
         self.raw.become_safe();
     }
 
+    fn set_shortage(&self, shortage: Shortage) {
+        self.shortage.set(shortage);
+        self.busy_boundary.set(shortage != Shortage::None || self.raw.counts_polls());
+    }
+
     #[cold]
     fn after_shortage(&self) {
         match self.shortage.get() {
             Shortage::Met => {
                 // A mutator that does not come puts the cycle off; it is in the log.
                 let _ = self.raw.gc(Force::NowAndSweep);
-                self.shortage.set(Shortage::Collected);
+                self.set_shortage(Shortage::Collected);
             }
             _ => {
-                self.shortage.set(Shortage::None);
+                self.set_shortage(Shortage::None);
                 self.raw.poll();
             }
         }
@@ -170,7 +188,7 @@ impl Core {
     /// Whether a boundary is wanted soon.
     #[inline]
     pub(super) fn wants_boundary(&self) -> bool {
-        self.shortage.get() == Shortage::Met || self.raw.wants_boundary()
+        self.shortage.get() == Shortage::Met || self.raw.is_asked()
     }
 
     // --- allocation --------------------------------------------------------
@@ -238,7 +256,7 @@ impl Core {
         if !error.may_succeed_later() || self.shortage.get() == Shortage::Collected {
             return AllocError::Failed(error);
         }
-        self.shortage.set(Shortage::Met);
+        self.set_shortage(Shortage::Met);
         AllocError::NeedsBoundary(error)
     }
 

@@ -18,6 +18,11 @@ pub(crate) const STOP: u32 = 1;
 pub(crate) const CYCLE_DUE: u32 = 2;
 /// Bit of the poll word: a mutator was dropped where it could not be detached.
 pub(crate) const ABANDONED: u32 = 4;
+/// Bit of the poll word, up for ever where light fences are too weak. It is there so
+/// that entering and leaving look at one word, and run the full fence out of line.
+const FENCES: u32 = 8;
+/// The bits that ask a mutator at a boundary for something.
+pub(crate) const REQUESTS: u32 = STOP | CYCLE_DUE | ABANDONED;
 
 /// The thread may touch the heap.
 const ACTIVE: u32 = 1;
@@ -49,7 +54,8 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new() -> Gate {
-        Gate { poll_word: AtomicU32::new(0) }
+        let bits = if os::is_asymmetric() { 0 } else { FENCES };
+        Gate { poll_word: AtomicU32::new(bits) }
     }
 
     /// The word, for a look that the slow path repeats.
@@ -59,7 +65,7 @@ impl Gate {
         self.poll_word.load(Relaxed)
     }
 
-    /// The word itself, for mutators and generated code to poll.
+    /// The word itself, for generated code to poll.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.poll_word
     }
@@ -78,18 +84,27 @@ impl Gate {
     }
 
     /// Makes a mutator active; `false`, and safe again, if the gate is closed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_enter(&self, state: &State) -> bool {
         state.0.store(ACTIVE, Relaxed);
         // Pairs with the heavy fence in `close`.
         os::light_fence();
         // Acquire: pairs with the Release in `open`, so that what the
         // collector did is seen.
-        if self.poll_word.load(Acquire) & STOP == 0 {
-            return true;
+        self.poll_word.load(Acquire) & (STOP | FENCES) == 0 || self.try_enter_slow(state)
+    }
+
+    /// The light fence was too weak, or the gate is closed.
+    #[cold]
+    #[inline(never)]
+    fn try_enter_slow(&self, state: &State) -> bool {
+        os::full_fence();
+        // Acquire: as above.
+        let open = self.poll_word.load(Acquire) & STOP == 0;
+        if !open {
+            state.0.store(SAFE, Release);
         }
-        state.0.store(SAFE, Release);
-        false
+        open
     }
 
     /// As `try_enter`, and `false` too if a cycle is due. The collector may be waiting
@@ -100,22 +115,38 @@ impl Gate {
         // Pairs with the heavy fence in `close`.
         os::light_fence();
         // Acquire: as in `try_enter`.
-        if self.poll_word.load(Acquire) & (STOP | CYCLE_DUE) == 0 {
+        let word = self.poll_word.load(Acquire);
+        if word & (STOP | FENCES | CYCLE_DUE) == 0 {
             return true;
+        }
+        if word & CYCLE_DUE == 0 {
+            return self.try_enter_slow(state);
         }
         state.0.store(SAFE, Release);
         false
     }
 
-    /// Makes a mutator safe; whether the collector may be waiting for it.
-    #[inline]
-    pub(crate) fn leave(&self, state: &State) -> bool {
+    /// Makes a mutator safe; what was asked of it, `STOP` among it if the
+    /// collector may be waiting for it.
+    #[inline(always)]
+    pub(crate) fn leave(&self, state: &State) -> u32 {
         // Release: pairs with the Acquire in `State::is_active`.
         state.0.store(SAFE, Release);
         // Pairs with the heavy fence in `close`: a collector that saw us
         // active is seen by us, and told.
         os::light_fence();
-        self.poll_word.load(Relaxed) & STOP != 0
+        match self.poll_word.load(Relaxed) {
+            word if word & (STOP | FENCES) == 0 => word,
+            _ => self.leave_slow(),
+        }
+    }
+
+    /// As `try_enter_slow`.
+    #[cold]
+    #[inline(never)]
+    fn leave_slow(&self) -> u32 {
+        os::full_fence();
+        self.poll_word() & REQUESTS
     }
 
     /// Closes the gate. Every state read afterwards is either safe for good
@@ -168,7 +199,7 @@ mod loom_tests {
             }
             // SAFETY: loom checks that nobody else touches it meanwhile.
             self.heaps[index].with_mut(|heap| unsafe { *heap += 1 });
-            self.gate.leave(&self.states[index])
+            self.gate.leave(&self.states[index]) & STOP != 0
         }
 
         /// Stops the world if it can be had without waiting.

@@ -185,7 +185,7 @@ impl World {
     /// next boundary of another mutator, attaching, or cycle detaches it.
     pub(crate) fn abandon(&self, record: &MutatorRecord) {
         record.roots.clear();
-        if self.gate.leave(&record.state) {
+        if self.gate.leave(&record.state) & STOP != 0 {
             // Not under the lock, so the collector may be between its look and
             // its wait, and learn of it when its time is up.
             self.arrived.notify_all();
@@ -263,13 +263,20 @@ impl World {
     /// Makes a mutator safe.
     #[inline]
     pub(crate) fn leave(&self, record: &MutatorRecord) {
-        if self.gate.leave(&record.state) {
+        if self.gate.leave(&record.state) & STOP != 0 {
             self.report_arrival();
         }
     }
 
+    /// The words that mutators meet at.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// A mutator has become safe while the world is stopping.
     #[cold]
-    fn report_arrival(&self) {
+    #[inline(never)]
+    pub(crate) fn report_arrival(&self) {
         if callback::is_inside() {
             // The collector's own thread holds the lock.
             return;
@@ -282,7 +289,8 @@ impl World {
 
     /// Lets a stop happen, then becomes active. Nanoseconds waited.
     #[cold]
-    fn wait_to_enter(&self, record: &MutatorRecord) -> u64 {
+    #[inline(never)]
+    pub(crate) fn wait_to_enter(&self, record: &MutatorRecord) -> u64 {
         let begin = os::now_nanos();
         loop {
             let mut mutators = self.mutators.lock();
