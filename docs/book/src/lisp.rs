@@ -90,7 +90,8 @@ impl Lisp {
 
     /// Runs a program, and keeps the value of its last form.
     pub fn keep(&self, program: &str) -> Result<Kept, Error> {
-        self.eval_with(program, keep)
+        self.eval_with(program, |_, _| ())?;
+        self.keep_value()
     }
 
     /// Runs a program; `last` makes something of the value of its last form.
@@ -151,7 +152,16 @@ impl Lisp {
             Ok(())
         })?;
         self.finish()?;
-        Ok(self.value(keep))
+        self.keep_value()
+    }
+
+    /// Keeps the value at the program's end.
+    fn keep_value(&self) -> Result<Kept, Error> {
+        self.prepare(|run| {
+            let value = run.machine.state.get().end().unwrap_or(Value::Nothing);
+            let cell = Gc::try_new(run.cx, Lock::new(value))?;
+            Ok(Kept { root: run.cx.root(cell) })
+        })
     }
 
     /// What a function makes of the value at the program's end.
@@ -217,6 +227,7 @@ impl Lisp {
 
     /// Makes steps until a boundary is due.
     fn steps(&self, run: Run<'_, '_>) -> ControlFlow<Pause> {
+        self.keep_reserve(run);
         let mut state = run.machine.state.get();
         let mut flow = ControlFlow::Continue(());
         for _ in 0..self.steps {
@@ -265,6 +276,19 @@ impl Lisp {
             }
         }
     }
+
+    /// Sets memory aside again, once there is enough.
+    fn keep_reserve(&self, run: Run<'_, '_>) {
+        if run.machine.reserve.get().is_some() {
+            return;
+        }
+        let stats = self.heap.raw().stats();
+        if stats.heap_alloc < stats.heap_limit / 4 * 3
+            && let Ok(reserve) = reserve(run.cx)
+        {
+            run.machine.reserve.set(run.cx, Some(reserve));
+        }
+    }
 }
 
 /// Why the machine stands.
@@ -281,9 +305,9 @@ fn start<'gc>(run: Run<'_, 'gc>, form: Value<'gc>) -> Outcome<'gc, ()> {
     Ok(())
 }
 
-/// Keeps a value.
-fn keep<'gc>(cx: &Cx<'gc>, value: Value<'gc>) -> Kept {
-    Kept { root: cx.root(Gc::new(cx, Lock::new(value))) }
+/// Memory to be given up when there is none.
+fn reserve<'gc>(cx: &Cx<'gc>) -> Outcome<'gc, Gc<'gc, Reserve>> {
+    Ok(Gc::try_new(cx, [0; size_of::<Reserve>() / size_of::<u64>()])?)
 }
 
 /// A machine that knows the primitives.
@@ -293,7 +317,7 @@ fn machine<'gc>(cx: &Cx<'gc>, settings: &Settings) -> Outcome<'gc, Gc<'gc, Machi
         state: Lock::new(State::of(Value::Nothing)),
         output: RefLock::default(),
         no_memory: condition(cx, "out of memory", Value::Nothing)?,
-        reserve: Slot::new(Some(Gc::try_new(cx, [0; size_of::<Reserve>() / 8])?)),
+        reserve: Slot::new(Some(reserve(cx)?)),
         takes_at_once: settings.takes_at_once,
     };
     let machine = Gc::try_new(cx, machine)?;

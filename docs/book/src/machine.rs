@@ -48,8 +48,8 @@ pub enum Now<'gc> {
     Eval(Gc<'gc, Code<'gc>>, Scope<'gc>),
     /// The innermost frame gets a value.
     Return(Value<'gc>),
-    /// A procedure is called with one value.
-    Call(Value<'gc>, Value<'gc>),
+    /// A procedure is called with a value, or with none.
+    Call(Value<'gc>, Option<Value<'gc>>),
 }
 
 /// What is left to do, innermost first.
@@ -99,7 +99,7 @@ impl<'gc> Run<'_, 'gc> {
         let then = state.then;
         match state.now {
             Now::Eval(code, scope) => self.eval(code, scope, then),
-            Now::Call(procedure, argument) => self.call(procedure, &[argument], then),
+            Now::Call(procedure, argument) => self.call(procedure, argument.as_slice(), then),
             Now::Return(value) => match then {
                 None => Ok(state),
                 Some(frame) => match frame.wait {
@@ -277,7 +277,7 @@ impl<'gc> Run<'_, 'gc> {
         let mut at = frames;
         while let Some(frame) = at {
             if let Wait::Catch(handler) = frame.wait {
-                return Some(State { now: Now::Call(handler, value), then: frame.then });
+                return Some(State { now: Now::Call(handler, Some(value)), then: frame.then });
             }
             at = frame.then;
         }

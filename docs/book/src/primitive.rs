@@ -4,6 +4,7 @@ use crate::machine::{Frames, Now, Run, State, Wait};
 use crate::print::{displayed, written};
 use crate::value::{Fault, Outcome, Value, cons, list, text, vector, wrong};
 use crate::{shared, table, weak};
+use mallocgc::typed::Lock;
 
 /// A procedure written in Rust.
 #[derive(Debug)]
@@ -149,7 +150,7 @@ const BASIC: &[Primitive] = &[
 ];
 
 /// The place in a vector that the first two arguments name.
-fn item<'gc>(arguments: &[Value<'gc>]) -> Outcome<'gc, &'gc mallocgc::typed::Lock<Value<'gc>>> {
+fn item<'gc>(arguments: &[Value<'gc>]) -> Outcome<'gc, &'gc Lock<Value<'gc>>> {
     let Value::Vector(vector) = arguments[0] else {
         return wrong("not a vector:", arguments[0]);
     };
@@ -175,7 +176,8 @@ const CONTROL: &[Primitive] = &[
     Primitive::control("error", 2, |_, arguments, _| wrong(arguments[0].text()?, arguments[1])),
     // (try thunk handler)
     Primitive::control("try", 2, |run, arguments, then| {
-        run.call(arguments[0], &[], run.push(Wait::Catch(arguments[1]), then)?)
+        let then = run.push(Wait::Catch(arguments[1]), then)?;
+        Ok(State { now: Now::Call(arguments[0], None), then })
     }),
     // (message condition)
     Primitive::control("message", 1, |run, arguments, then| match arguments[0] {

@@ -67,8 +67,7 @@ impl Printer {
             Value::Condition(condition) => {
                 self.text.push_str(&condition.message);
                 if !matches!(condition.culprit, Value::Nothing) {
-                    self.text.push(' ');
-                    self.print(condition.culprit, depth + 1);
+                    self.push(format_args!(" {}", written(condition.culprit)));
                 }
             }
             Value::Table(_) => self.text.push_str("#<table>"),
