@@ -130,6 +130,18 @@ impl<R: Reference> Slot<R> {
         self.word.store(value.into_word(), Ordering::Release);
     }
 
+    /// Replaces the reference and returns the old one.
+    pub fn swap<'gc>(&self, mutation: &Mutation<'gc>, value: R) -> R
+    where
+        R: Trace<'gc>,
+    {
+        mutation.before_write(self.word.as_ptr());
+        // AcqRel: as in `set` and `get`.
+        let old = self.word.swap(value.into_word(), Ordering::AcqRel);
+        // SAFETY: as in `get`.
+        unsafe { R::from_word(old) }
+    }
+
     /// Replaces the reference if it is still `expected`.
     ///
     /// # Errors
@@ -238,7 +250,7 @@ impl<T: Copy> Lock<T> {
         }
     }
 
-    /// Replaces the value by one made from it, and returns what it was.
+    /// Replaces the value and returns the old one.
     #[inline]
     pub fn replace<'gc>(&self, mutation: &Mutation<'gc>, value: T) -> T
     where
@@ -247,6 +259,31 @@ impl<T: Copy> Lock<T> {
         let old = self.get();
         self.set(mutation, value);
         old
+    }
+
+    /// Leaves the default and returns the value.
+    #[inline]
+    pub fn take<'gc>(&self, mutation: &Mutation<'gc>) -> T
+    where
+        T: Trace<'gc> + Default,
+    {
+        self.replace(mutation, T::default())
+    }
+
+    /// Replaces the value by what a function makes of it, and returns that.
+    #[inline]
+    pub fn update<'gc>(&self, mutation: &Mutation<'gc>, change: impl FnOnce(T) -> T) -> T
+    where
+        T: Trace<'gc>,
+    {
+        let new = change(self.get());
+        self.set(mutation, new);
+        new
+    }
+
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
     }
 }
 
@@ -322,9 +359,51 @@ impl<T> RefLock<T> {
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
+
+    /// Replaces the value and returns the old one.
+    ///
+    /// # Panics
+    ///
+    /// While it is borrowed.
+    #[track_caller]
+    pub fn replace<'gc>(&self, mutation: &Mutation<'gc>, value: T) -> T
+    where
+        T: Trace<'gc>,
+    {
+        ::core::mem::replace(&mut self.borrow_mut(mutation), value)
+    }
+
+    /// Leaves the default and returns the value.
+    ///
+    /// # Panics
+    ///
+    /// While it is borrowed.
+    #[track_caller]
+    pub fn take<'gc>(&self, mutation: &Mutation<'gc>) -> T
+    where
+        T: Trace<'gc> + Default,
+    {
+        self.replace(mutation, T::default())
+    }
 }
 
 impl<T: ?Sized> RefLock<T> {
+    /// The value, of who has the cell for itself.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    /// The value, though it may be counted as borrowed.
+    ///
+    /// # Safety
+    ///
+    /// Nobody changes it as long as the result is used.
+    #[inline]
+    pub(super) unsafe fn peek(&self) -> &T {
+        // SAFETY: the caller's promise.
+        unsafe { &*self.value.get() }
+    }
+
     /// The value, to read.
     ///
     /// # Panics
@@ -474,7 +553,7 @@ impl<T: ?Sized> Drop for RefMut<'_, T> {
 /// });
 /// # Ok::<(), mallocgc::raw::HeapError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OnceLock<T> {
     value: std::sync::OnceLock<T>,
 }
@@ -501,6 +580,55 @@ impl<T> OnceLock<T> {
         T: Trace<'gc>,
     {
         self.value.set(value)
+    }
+
+    /// The value, which is made if there is none. To ask for the same cell's value while it is made is
+    /// an error of the program, as in the standard library.
+    pub fn get_or_init<'gc>(&self, _: &Mutation<'gc>, make: impl FnOnce() -> T) -> &T
+    where
+        T: Trace<'gc>,
+    {
+        self.value.get_or_init(make)
+    }
+
+    /// The value, if it was set, of who has the cell for itself.
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.get_mut()
+    }
+
+    /// The value, if it was set.
+    pub fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
+    }
+}
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> OnceLock<T> {
+        OnceLock::new()
+    }
+}
+
+impl<T: Copy> From<T> for Lock<T> {
+    fn from(value: T) -> Lock<T> {
+        Lock::new(value)
+    }
+}
+
+impl<T> From<T> for RefLock<T> {
+    fn from(value: T) -> RefLock<T> {
+        RefLock::new(value)
+    }
+}
+
+impl<T> From<T> for OnceLock<T> {
+    fn from(value: T) -> OnceLock<T> {
+        OnceLock { value: value.into() }
+    }
+}
+
+impl<R: Reference> From<R> for Slot<R> {
+    fn from(value: R) -> Slot<R> {
+        Slot::new(value)
     }
 }
 

@@ -38,6 +38,14 @@ impl<'gc> Mutation<'gc> {
         unsafe { self.core().raw.pre_write(slot) };
     }
 
+    /// Notes for the marker what a reference that it may not find leads to.
+    #[inline]
+    pub(super) fn note(&self, object: *const u8) {
+        if self.core().raw.is_marking() {
+            self.core().raw.shade(object.addr());
+        }
+    }
+
     /// The heap itself, for settings and statistics.
     pub fn heap(&self) -> &raw::Heap {
         self.core().raw.heap()
@@ -77,7 +85,7 @@ impl<K> ::core::fmt::Debug for Cx<'_, K> {
 impl<'gc, K: Kind> Cx<'gc, K> {
     /// Calls `f` with a context of a core whose mutator is active.
     #[inline]
-    pub(super) fn with<R>(core: &Core, f: impl for<'any> FnOnce(&Cx<'any, K>) -> R) -> R {
+    pub(super) fn with<R>(core: &Core, f: impl for<'any> FnOnce(&'any Cx<'any, K>) -> R) -> R {
         let mutation = Mutation { core, brand: PhantomData };
         f(&Cx { mutation, kind: PhantomData })
     }

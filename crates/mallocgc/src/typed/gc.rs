@@ -2,11 +2,12 @@
 
 use crate::layout::Tracer;
 use crate::raw;
-use crate::typed::context::Cx;
+use crate::typed::context::{Cx, Mutation};
 use crate::typed::core::AllocError;
 use crate::typed::kind::{Accepts, Kind};
 use crate::typed::shape::Shape;
-use crate::typed::trace::Trace;
+use crate::typed::trace::{Static, Trace};
+use ::core::borrow::Borrow;
 use ::core::cmp::Ordering;
 use ::core::fmt;
 use ::core::hash::{Hash, Hasher};
@@ -76,15 +77,41 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, T> {
         cx: &Cx<'gc, K>,
         value: T,
     ) -> Result<Gc<'gc, T>, AllocError> {
+        Gc::try_place(cx, value)
+    }
+
+    /// As [`try_new`](Gc::try_new), into a heap that takes the type.
+    #[inline]
+    pub(super) fn try_place(mutation: &Mutation<'gc>, value: T) -> Result<Gc<'gc, T>, AllocError> {
         // SAFETY: the value is written below.
-        match unsafe { cx.core().allocate::<T>() } {
+        match unsafe { mutation.core().allocate::<T>() } {
             Ok(pointer) => {
                 // SAFETY: memory for a `T`, ours alone.
                 unsafe { pointer.write(value) };
                 Ok(Gc::from_pointer(pointer))
             }
-            Err(error) => Err(cx.core().failed(error)),
+            Err(error) => Err(mutation.core().failed(error)),
         }
+    }
+}
+
+impl<'gc, T: 'static> Gc<'gc, T> {
+    /// Puts a value into the heap that holds no reference, of a type that may know nothing of heaps.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// struct Foreign(u8);
+    /// rootless_mutate(|cx| assert_eq!(Gc::new_static(cx, Foreign(7)).0, 7));
+    /// ```
+    #[inline]
+    pub fn new_static<K: Kind + Accepts<Static<T>>>(cx: &Cx<'gc, K>, value: T) -> Gc<'gc, T> {
+        Gc::from_pointer(Gc::new(cx, Static(value)).pointer.cast())
     }
 }
 
@@ -215,6 +242,35 @@ impl<'gc, T: ?Sized> Gc<'gc, T> {
         self.pointer
     }
 
+    /// A reference to the same object that does not know its type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let (text, pair) = (Gc::from_str(cx, "kept"), Gc::new(cx, (1, 2)));
+    ///     let kept: Vec<Gc<'_, ()>> = vec![Gc::erase(text), Gc::erase(pair)];
+    ///     assert!(!Gc::ptr_eq(kept[0], kept[1]));
+    /// });
+    /// ```
+    #[inline]
+    pub fn erase(this: Gc<'gc, T>) -> Gc<'gc, ()> {
+        Gc::from_pointer(this.pointer.cast())
+    }
+
+    /// The reference of a pointer from [`as_ptr`](Gc::as_ptr).
+    ///
+    /// # Safety
+    ///
+    /// 1. The pointer is from `as_ptr`, of an object of the heap `'gc`, or a cast of such.
+    /// 2. The object is alive, and a value of this type is at the pointer.
+    #[inline]
+    pub unsafe fn from_ptr(pointer: *const T) -> Gc<'gc, T> {
+        // SAFETY: objects are not at zero.
+        Gc::from_pointer(unsafe { NonNull::new_unchecked(pointer.cast_mut()) })
+    }
+
     /// The address.
     #[inline]
     pub fn as_ptr(this: Gc<'gc, T>) -> *const T {
@@ -315,6 +371,12 @@ impl<T: ?Sized> Deref for Gc<'_, T> {
     fn deref(&self) -> &T {
         // SAFETY: invariant 1.
         unsafe { self.pointer.as_ref() }
+    }
+}
+
+impl<T: ?Sized> Borrow<T> for Gc<'_, T> {
+    fn borrow(&self) -> &T {
+        self
     }
 }
 

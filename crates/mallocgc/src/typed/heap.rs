@@ -38,14 +38,17 @@ impl<K: Kind> Mutator<K> {
     ///
     /// Costs about a nanosecond.
     #[inline]
-    pub fn run<R>(&self, f: impl for<'gc> FnOnce(&Cx<'gc, K>) -> R) -> R {
+    pub fn run<R>(&self, f: impl for<'gc> FnOnce(&'gc Cx<'gc, K>) -> R) -> R {
         self.core.enter(|| Cx::with(&self.core, f))
     }
 
     /// Calls `step` until it breaks, with a boundary after each call. For interpreters: a step goes on until
     /// [`wants_boundary`](crate::typed::Mutation::wants_boundary) or for some thousand instructions,
     /// and leaves its state in a [`Root`](crate::typed::Root).
-    pub fn run_steps<B>(&self, mut step: impl for<'gc> FnMut(&Cx<'gc, K>) -> ControlFlow<B>) -> B {
+    pub fn run_steps<B>(
+        &self,
+        mut step: impl for<'gc> FnMut(&'gc Cx<'gc, K>) -> ControlFlow<B>,
+    ) -> B {
         loop {
             if let ControlFlow::Break(result) = self.run(&mut step) {
                 return result;
