@@ -54,6 +54,10 @@
 //! # Ok::<(), mallocgc::raw::HeapError>(())
 //! ```
 //!
+//! # From other crates
+//!
+//! `docs/migrating` has a page each for programs with `Rc`, gc-arena, `gc` and `boa_gc`: what is called what.
+//!
 //! # Soundness
 //!
 //! `docs/design/soundness.md` has the argument and its conditions.
