@@ -61,6 +61,17 @@ impl<F: Family> Arena<F> {
     /// # Panics
     ///
     /// When there is none for the root.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::Config;
+    /// use mallocgc::typed::{Arena, Gc, Rootable};
+    /// let config = Config { heap_limit_bytes: 64 << 20, ..Config::default() };
+    /// let arena = Arena::<Rootable![Gc<'_, u64>]>::with_config(config, |cx| Gc::new(cx, 7))?;
+    /// assert_eq!(arena.mutate(|_, root| **root), 7);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn with_config(
         config: Config,
         make: impl for<'gc> FnOnce(&'gc Cx<'gc>) -> F::At<'gc>,
@@ -113,6 +124,15 @@ impl<F: Family> Arena<F> {
     }
 
     /// Makes of the root one of another type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Arena, Gc, Rootable};
+    /// let text = Arena::<Rootable![Gc<'_, str>]>::new(|cx| Gc::from_str(cx, "42"));
+    /// let number = text.map_root::<Rootable![Gc<'_, u64>]>(|cx, text| Gc::new(cx, text.parse().unwrap()));
+    /// number.mutate(|_, root| assert_eq!(**root, 42));
+    /// ```
     pub fn map_root<G: Family>(
         self,
         f: impl for<'gc> FnOnce(&'gc Cx<'gc>, F::At<'gc>) -> G::At<'gc>,

@@ -84,6 +84,17 @@ impl<'a, 'gc, T: ?Sized> Write<'a, 'gc, T> {
     }
 
     /// What the place points to: a box's value, a vector's elements.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Lock, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let cells = Gc::new(cx, vec![Lock::new(1), Lock::new(2)]);
+    ///     Gc::write(cx, cells).as_deref().map(|cells| &cells[1]).unlock().set(5);
+    ///     assert_eq!(cells[1].get(), 5);
+    /// });
+    /// ```
     #[inline]
     pub fn as_deref(self) -> Write<'a, 'gc, T::Target>
     where

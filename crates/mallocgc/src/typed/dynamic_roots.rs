@@ -150,6 +150,18 @@ impl<'gc> DynamicRootSet<'gc> {
     }
 
     /// The object of a handle, if it is of this set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{DynamicRoot, DynamicRootSet, Gc, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let (set, other) = (DynamicRootSet::new(cx), DynamicRootSet::new(cx));
+    ///     let handle: DynamicRoot<u64> = set.stash(cx, Gc::new(cx, 1));
+    ///     assert_eq!(set.try_fetch(cx, &handle).as_deref(), Some(&1));
+    ///     assert!(other.try_fetch(cx, &handle).is_none());
+    /// });
+    /// ```
     pub fn try_fetch<F: Family>(
         self,
         mutation: &Mutation<'gc>,

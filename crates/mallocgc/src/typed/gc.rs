@@ -72,6 +72,18 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, T> {
     ///
     /// [`AllocError::NeedsBoundary`] when a collection may help, which cannot be here;
     /// [`AllocError::Failed`] when it did not. The value is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let object = Gc::try_new(cx, String::from("text"))?;
+    ///     assert_eq!(object.len(), 4);
+    ///     Ok::<(), mallocgc::typed::AllocError>(())
+    /// })?;
+    /// # Ok::<(), mallocgc::typed::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_new<K: Kind + Accepts<T>>(
         cx: &Cx<'gc, K>,
@@ -265,6 +277,23 @@ impl<'gc, T: ?Sized> Gc<'gc, T> {
     ///
     /// 1. The pointer is from `as_ptr`, of an object of the heap `'gc`, or a cast of such.
     /// 2. The object is alive, and a value of this type is at the pointer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// #[repr(C)]
+    /// struct Whole {
+    ///     prefix: u64,
+    ///     rest: [u64; 3],
+    /// }
+    /// rootless_mutate(|cx| {
+    ///     let whole = Gc::new_static(cx, Whole { prefix: 1, rest: [2; 3] });
+    ///     // SAFETY: the object is alive, and begins with its prefix.
+    ///     let prefix: Gc<'_, u64> = unsafe { Gc::from_ptr(Gc::as_ptr(whole).cast()) };
+    ///     assert_eq!((*prefix, whole.rest[2]), (1, 2));
+    /// });
+    /// ```
     #[inline]
     pub unsafe fn from_ptr(pointer: *const T) -> Gc<'gc, T> {
         // SAFETY: objects are not at zero.
@@ -278,6 +307,16 @@ impl<'gc, T: ?Sized> Gc<'gc, T> {
     }
 
     /// Whether both lead to the same place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let (a, b) = (Gc::new(cx, 1u64), Gc::new(cx, 1u64));
+    ///     assert!(a == b && !Gc::ptr_eq(a, b) && Gc::ptr_eq(a, a));
+    /// });
+    /// ```
     #[inline]
     pub fn ptr_eq(a: Gc<'gc, T>, b: Gc<'gc, T>) -> bool {
         ::core::ptr::addr_eq(a.pointer.as_ptr(), b.pointer.as_ptr())
@@ -286,6 +325,16 @@ impl<'gc, T: ?Sized> Gc<'gc, T> {
 
 impl<'gc, T: ?Sized + 'gc> Gc<'gc, T> {
     /// The object for as long as the `run` lasts, and not only as the reference is borrowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// fn name<'gc>(object: Gc<'gc, (String, u64)>) -> &'gc str {
+    ///     &object.as_ref().0
+    /// }
+    /// rootless_mutate(|cx| assert_eq!(name(Gc::new(cx, ("a".into(), 1))), "a"));
+    /// ```
     #[inline(always)]
     #[allow(clippy::should_implement_trait)]
     pub fn as_ref(self) -> &'gc T {
@@ -345,6 +394,21 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     /// # Errors
     ///
     /// When there is no memory or no thread for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap};
+    /// let heap = Heap::new(Default::default())?;
+    /// let (sender, gone) = std::sync::mpsc::channel();
+    /// heap.run(|cx| {
+    ///     let object = Gc::new(cx, 7u64);
+    ///     cx.add_cleanup(object, move || sender.send("gone").unwrap()).unwrap();
+    /// });
+    /// heap.collect();
+    /// assert_eq!(gone.recv(), Ok("gone"));
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn add_cleanup<T: ?Sized>(
         &self,
         object: Gc<'gc, T>,

@@ -89,6 +89,19 @@ impl<'gc, T: ?Sized> GcWeak<'gc, T> {
     }
 
     /// Whether the object is gone, as far as is known this moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, GcWeak, Heap, Lock, Root};
+    /// let heap = Heap::new(Default::default())?;
+    /// let kept: Root<Lock<GcWeak<'static, u64>>> =
+    ///     heap.run(|cx| cx.root(Gc::new(cx, Lock::new(Gc::downgrade(cx, Gc::new(cx, 7))))));
+    /// assert!(!heap.run(|cx| kept.get(cx).get().is_dropped()));
+    /// heap.collect();
+    /// assert!(heap.run(|cx| kept.get(cx).get().is_dropped()));
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     #[inline]
     pub fn is_dropped(self) -> bool {
         self.record.0.is_cleared()
