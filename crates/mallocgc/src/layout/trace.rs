@@ -27,6 +27,19 @@ pub struct Tracer<'a> {
 
 impl<'a> Tracer<'a> {
     /// A tracer that calls `visit` with each reference that is not null.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::Tracer;
+    /// let value = 7u64;
+    /// let mut seen = Vec::new();
+    /// let mut visit = |address| seen.push(address);
+    /// let mut tracer = Tracer::new(&mut visit);
+    /// tracer.visit(&raw const value);
+    /// tracer.visit(std::ptr::null::<u8>());
+    /// assert_eq!(seen.len(), 1);
+    /// ```
     pub fn new(visit: &'a mut dyn FnMut(Address)) -> Tracer<'a> {
         Tracer { visit }
     }
