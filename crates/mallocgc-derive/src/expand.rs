@@ -11,19 +11,19 @@ use syn::{
 
 /// All that is derived for a type.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
-    let whole = GcAttributes::read(&input.attrs)?;
+    let whole = GcAttributes::of_type(&input.attrs)?;
     let variants = variants(input)?;
     for (_, fields) in &variants {
         for field in *fields {
-            GcAttributes::read(&field.attrs)?;
+            GcAttributes::of_field(&field.attrs)?;
         }
     }
     if whole.is_static {
         return all_static(input);
     }
     refuse_packed(input)?;
-    let lifetime = heap_lifetime(input)?;
-    let trace = trace(input, &variants, &lifetime)?;
+    let lifetime = heap_lifetime(input, &whole)?;
+    let trace = trace(input, &variants, &lifetime, &whole)?;
     let no_drop = no_drop(input, &lifetime);
     let family = family(input, &lifetime);
     Ok(quote! { #trace #no_drop #family })
@@ -77,8 +77,14 @@ struct HeapLifetime {
     is_parameter: bool,
 }
 
-fn heap_lifetime(input: &DeriveInput) -> Result<HeapLifetime> {
+fn heap_lifetime(input: &DeriveInput, attributes: &GcAttributes) -> Result<HeapLifetime> {
     let mut lifetimes = input.generics.lifetimes();
+    if let Some(named) = &attributes.lifetime {
+        return match lifetimes.any(|parameter| parameter.lifetime == *named) {
+            true => Ok(HeapLifetime { name: named.clone(), is_parameter: true }),
+            false => Err(Error::new(named.span(), "the type has no such lifetime")),
+        };
+    }
     let Some(first) = lifetimes.next() else {
         let name = Lifetime::new("'__gc", Span::call_site());
         return Ok(HeapLifetime { name, is_parameter: false });
@@ -143,6 +149,14 @@ fn mentions_lifetime(lifetime: &Lifetime, of: &Type) -> bool {
     search.found
 }
 
+/// Whether a bound of a type parameter names a lifetime.
+fn bounds_mention(input: &DeriveInput, lifetime: &Lifetime) -> bool {
+    let bounds = input.generics.type_params().map(|param| &param.bounds);
+    let tokens: TokenStream = bounds.map(|bounds| quote!((#bounds))).collect();
+    // As tokens: bounds may be of any form.
+    tokens.to_string().contains(&lifetime.to_string())
+}
+
 /// Answers here what the compiler could say of the implementation only.
 fn check_field(lifetime: &HeapLifetime, of: &Type, is_static: bool) -> Result<()> {
     if is_static && mentions_lifetime(&lifetime.name, of) {
@@ -166,12 +180,16 @@ fn trace(
     input: &DeriveInput,
     variants: &[(TokenStream, &Fields)],
     lifetime: &HeapLifetime,
+    attributes: &GcAttributes,
 ) -> Result<TokenStream> {
     let name = &input.ident;
     let gc = &lifetime.name;
     let parameters = impl_parameters(input, lifetime);
     let (_, arguments, _) = input.generics.split_for_impl();
     let mut bounds = where_clause(input);
+    if let Some(Some(clause)) = &attributes.bound {
+        bounds.predicates.extend(clause.predicates.iter().cloned());
+    }
     let mut arms = Vec::new();
     // A field's type may be of a macro that knows no name of the place where the field is.
     let tracer = Ident::new("tracer", Span::mixed_site());
@@ -182,7 +200,7 @@ fn trace(
         for (index, field) in fields.iter().enumerate() {
             let of = &field.ty;
             let span = of.span();
-            let is_static = GcAttributes::read(&field.attrs)?.is_static;
+            let is_static = GcAttributes::of_field(&field.attrs)?.is_static;
             check_field(lifetime, of, is_static)?;
             let member = match &field.ident {
                 Some(ident) => quote!(#ident),
@@ -196,7 +214,7 @@ fn trace(
                 bindings.push(quote!(#member: _));
                 continue;
             }
-            if mentions_parameter(input, of) {
+            if attributes.bound.is_none() && mentions_parameter(input, of) {
                 bounds
                     .predicates
                     .push(syn::parse_quote_spanned!(span=> #of: ::mallocgc::typed::Trace<#gc>));
@@ -288,8 +306,9 @@ fn family(input: &DeriveInput, lifetime: &HeapLifetime) -> TokenStream {
         }
     }
     // Bounds that name the heap's lifetime cannot be carried over.
-    let names_lifetime = lifetime.is_parameter && input.generics.where_clause.is_some();
-    if names_lifetime {
+    let names_lifetime = lifetime.is_parameter
+        && (input.generics.where_clause.is_some() || bounds_mention(input, &lifetime.name));
+    if names_lifetime || input.generics.lifetimes().count() > 1 {
         return TokenStream::new();
     }
     quote! {

@@ -67,3 +67,14 @@ pub mod typed;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The same for the pages that tell how to come here from other crates.
+#[cfg(doctest)]
+mod migrating {
+    #[doc = include_str!("../../../docs/migrating/gc-arena.md")]
+    struct GcArena;
+    #[doc = include_str!("../../../docs/migrating/rc.md")]
+    struct Rc;
+    #[doc = include_str!("../../../docs/migrating/gc-and-boa.md")]
+    struct GcAndBoa;
+}

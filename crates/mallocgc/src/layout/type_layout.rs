@@ -67,6 +67,15 @@ impl TypeLayout {
     /// # Panics
     ///
     /// When `words` is not in 1..=64, or `mask` has bits beyond them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::TypeLayout;
+    /// // struct { key: u64, left: *mut _, right: *mut _ }
+    /// let node = TypeLayout::mask(3, 0b110);
+    /// assert_eq!(node.pointer_words(3).collect::<Vec<_>>(), [1, 2]);
+    /// ```
     #[track_caller]
     pub fn mask(words: usize, mask: u64) -> TypeLayout {
         TypeLayout::try_mask(words, mask)
@@ -82,6 +91,16 @@ impl TypeLayout {
     }
 
     /// A type of any number of words, 64 to an element of `bits`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::TypeLayout;
+    /// let long = TypeLayout::mask_bits(100, &[0b1, 0b1])?;
+    /// assert_eq!(long.pointer_words(100).collect::<Vec<_>>(), [0, 64]);
+    /// assert_eq!(long.size_bytes(), 800);
+    /// # Ok::<(), mallocgc::layout::LayoutError>(())
+    /// ```
     pub fn mask_bits(words: usize, bits: &[u64]) -> Result<TypeLayout, LayoutError> {
         let size_bytes = mask_size_bytes(words)?;
         let mask = Bits::new(words, bits)?;
@@ -93,6 +112,15 @@ impl TypeLayout {
     /// # Panics
     ///
     /// As [`mask`](TypeLayout::mask).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::TypeLayout;
+    /// // An array of pairs of a reference and a number, of any length.
+    /// let pairs = TypeLayout::repeat(2, 0b01);
+    /// assert_eq!(pairs.pointer_words(6).collect::<Vec<_>>(), [0, 2, 4]);
+    /// ```
     #[track_caller]
     pub fn repeat(elem_words: usize, elem_mask: u64) -> TypeLayout {
         TypeLayout::try_repeat(elem_words, elem_mask).unwrap_or_else(|error| {
@@ -170,6 +198,24 @@ impl TypeLayout {
     /// function reads of it elsewhere, after
     /// [`pre_write_object`](crate::raw::Mutator::pre_write_object), once after each
     /// boundary; new ones as they are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::{Tracer, TypeLayout};
+    ///
+    /// /// A word that says whether the other is a reference.
+    /// unsafe fn trace_value(object: *mut u8, _: usize, tracer: &mut Tracer<'_>) {
+    ///     // SAFETY: an object of this type has two words.
+    ///     let [tag, payload] = unsafe { object.cast::<[*const u8; 2]>().read() };
+    ///     if tag.addr() == 1 {
+    ///         tracer.visit(payload);
+    ///     }
+    /// }
+    ///
+    /// let value = TypeLayout::trace(16, trace_value);
+    /// assert!(!value.is_noscan() && value.size_bytes() == 16);
+    /// ```
     pub const fn trace(size_bytes: usize, function: TraceFn) -> TypeLayout {
         TypeLayout::trace_with(size_bytes, function, 0)
     }
@@ -223,6 +269,18 @@ impl TypeLayout {
 
     /// The same layout for a type of another size, for words without references
     /// at the end. It must not end before the last reference of the fixed part.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::{LayoutError, TypeLayout};
+    /// // A reference and forty bytes of data.
+    /// let record = TypeLayout::mask(1, 1).with_size_bytes(48)?;
+    /// assert_eq!(record.size_bytes(), 48);
+    /// let short = TypeLayout::mask(2, 0b10).with_size_bytes(8).unwrap_err();
+    /// assert_eq!(short, LayoutError::SizeTooSmall { bytes: 8, needed: 16 });
+    /// # Ok::<(), LayoutError>(())
+    /// ```
     pub fn with_size_bytes(mut self, bytes: usize) -> Result<TypeLayout, LayoutError> {
         let words = match self.encoding {
             Encoding::Mask { words, .. } => words.into(),
@@ -249,6 +307,18 @@ impl TypeLayout {
     /// Elements with references must be whole words. A trace function is called
     /// for each element, also for those of zeroes between an array's end and its
     /// cell's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::layout::TypeLayout;
+    /// let pair = TypeLayout::mask(2, 0b10);
+    /// assert!(!pair.repeats());
+    /// let pairs = pair.array_of()?;
+    /// assert!(pairs.repeats());
+    /// assert_eq!(pairs.pointer_words(5).collect::<Vec<_>>(), [1, 3]);
+    /// # Ok::<(), mallocgc::layout::LayoutError>(())
+    /// ```
     pub fn array_of(&self) -> Result<TypeLayout, LayoutError> {
         let bytes = self.size_bytes;
         let array = match self.encoding {

@@ -144,6 +144,17 @@ impl HistogramSnapshot {
     /// # Panics
     ///
     /// When `quantile` is not within 0 to 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::observe::Histogram;
+    /// let histogram = Histogram::new();
+    /// (1..=1000).for_each(|micros| histogram.record(1000 * micros));
+    /// let seen = histogram.snapshot();
+    /// assert!((990_000..=1_000_000).contains(&seen.quantile(0.99)));
+    /// assert_eq!((seen.count(), seen.max()), (1000, 1_000_000));
+    /// ```
     pub fn quantile(&self, quantile: f64) -> u64 {
         assert!((0.0..=1.0).contains(&quantile), "quantile {quantile} is not within 0 to 1");
         let count = self.count();

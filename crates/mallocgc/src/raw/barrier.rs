@@ -34,6 +34,24 @@ impl Mutator {
     /// `slot` is a reference word of a live object of this heap, or of a
     /// registered root range; `value` is null, or points into an object of
     /// this heap, or outside it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap, TypeLayout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let pair = heap.layout(&TypeLayout::mask(2, 0b11))?;
+    /// let (object, other) = (mutator.new_object(pair)?, mutator.new_object(pair)?);
+    /// // SAFETY: both words of a pair are references.
+    /// unsafe {
+    ///     let second = object.cast::<*mut u8>().add(1);
+    ///     mutator.write(second.as_ptr(), other.as_ptr());
+    ///     assert_eq!(second.read(), other.as_ptr());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     pub unsafe fn write(&self, slot: *mut *mut u8, value: *mut u8) {
         // SAFETY: the caller's promise.
@@ -87,6 +105,26 @@ impl Mutator {
     /// # Safety
     ///
     /// As for [`pre_write`](Mutator::pre_write), for each of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap, TypeLayout};
+    /// use std::sync::atomic::{AtomicPtr, Ordering};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let row = heap.layout(&TypeLayout::repeat(1, 1))?;
+    /// let array = mutator.new_array(row, 8)?.cast::<AtomicPtr<u8>>();
+    /// // SAFETY: eight references.
+    /// unsafe {
+    ///     mutator.pre_write_range(array.cast().as_ptr(), 8);
+    ///     for index in 0..8 {
+    ///         array.add(index).as_ref().store(std::ptr::null_mut(), Ordering::Release);
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub unsafe fn pre_write_range(&self, slots: *mut *mut u8, count: usize) {
         if self.is_marking() {

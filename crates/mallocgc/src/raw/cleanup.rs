@@ -165,6 +165,27 @@ impl Mutator {
     /// # Errors
     ///
     /// As `add_cleanup`; also when the argument would keep the object alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config { background: false, ..Config::default() })?;
+    /// let mut mutator = heap.attach()?;
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let log = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// mutator.add_cleanup_with(object.as_ptr(), log.as_ptr(), |_, log| {
+    ///     // SAFETY: the argument has lived until now.
+    ///     unsafe { *log = 1 };
+    /// })?;
+    /// mutator.push_root(log);
+    /// mutator.gc(Force::Now)?;
+    /// assert_eq!(mutator.run_cleanups(usize::MAX), 1);
+    /// // SAFETY: it is a root.
+    /// assert_eq!(unsafe { *log.as_ptr() }, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_cleanup_with(
         &self,
         object: *mut u8,

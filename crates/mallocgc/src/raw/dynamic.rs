@@ -87,6 +87,29 @@ impl Mutator {
     /// # Errors
     ///
     /// [`FinalizerError`], for each of the origin's checks one of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, FinalizerError, Heap, Layout, TypeDescriptor, TypeKind};
+    ///
+    /// static FILE: TypeDescriptor = TypeDescriptor {
+    ///     name: "File",
+    ///     kind: TypeKind::Other,
+    ///     size_bytes: 64,
+    ///     has_references: false,
+    ///     named: true,
+    ///     methods: &[],
+    /// };
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// // A value is no pointer.
+    /// let refused = mutator.set_finalizer_dynamic(Some((&FILE, object.as_ptr())), None);
+    /// assert_eq!(refused, Err(FinalizerError::FirstArgumentNotPointer { argument: "File" }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_finalizer_dynamic(
         &self,
         object: Option<(&'static TypeDescriptor, *mut u8)>,

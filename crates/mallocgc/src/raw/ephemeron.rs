@@ -111,6 +111,26 @@ impl Ephemeron {
     /// # Errors
     ///
     /// When the key is gone, or the value no object; nothing has changed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let make = || mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE);
+    /// let (key, first, second) = (make()?, make()?, make()?);
+    /// let ephemeron = mutator.ephemeron(key, first.as_ptr())?;
+    /// // SAFETY: it was just made.
+    /// unsafe {
+    ///     ephemeron.set_value(&mutator, second.as_ptr())?;
+    ///     assert_eq!((ephemeron.key(&mutator), ephemeron.value(&mutator)), (Some(key), Some(second)));
+    ///     ephemeron.clear(&mutator);
+    ///     assert_eq!((ephemeron.key(&mutator), ephemeron.value(&mutator)), (None, None));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub unsafe fn set_value(self, mutator: &Mutator, value: *mut u8) -> Result<(), EphemeronError> {
         let value = mutator.ephemeron_referent(value)?;
         let words = self.words();
@@ -190,6 +210,22 @@ impl Mutator {
 
     /// The ephemeron that begins at an address, if there is one. Any address may
     /// be asked about.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::base::Address;
+    /// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let key = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let ephemeron = mutator.ephemeron(key, std::ptr::null_mut())?;
+    /// let address = Address::from_ptr(ephemeron.as_ptr().as_ptr());
+    /// assert_eq!(mutator.find_ephemeron(address), Some(ephemeron));
+    /// assert_eq!(mutator.find_ephemeron(Address::from_ptr(key.as_ptr())), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn find_ephemeron(&self, address: Address) -> Option<Ephemeron> {
         let space = &self.inner().space;
         let found = space.find_object(address)?;

@@ -83,6 +83,19 @@ impl External {
     }
 
     /// States another number of bytes, which are there already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap};
+    /// let heap = Heap::new(Config::default())?;
+    /// let mut texture = heap.external(4096);
+    /// texture.resize(1 << 20);
+    /// assert_eq!((texture.bytes(), heap.stats().external_bytes), (1 << 20, 1 << 20));
+    /// drop(texture);
+    /// assert_eq!(heap.stats().external_bytes, 0);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn resize(&mut self, bytes: usize) {
         let changed = self.change(bytes, Room::Taken);
         changed.expect("only room that is asked for can be refused");

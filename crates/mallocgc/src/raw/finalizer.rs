@@ -335,6 +335,20 @@ impl Mutator {
     /// # Errors
     ///
     /// When the pointer is not one that could have a finalizer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// mutator.set_finalizer(object, |_, _| unreachable!())?;
+    /// assert!(mutator.clear_finalizer(object)?);
+    /// assert!(!mutator.clear_finalizer(object)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clear_finalizer(&self, object: NonNull<u8>) -> Result<bool, FinalizerError> {
         self.clear_finalizer_checked(object, Interior::Tiny)
     }

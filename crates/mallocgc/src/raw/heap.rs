@@ -271,6 +271,15 @@ impl Heap {
     }
 
     /// Whether two handles are of the same heap.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap};
+    /// let (heap, other) = (Heap::new(Config::default())?, Heap::new(Config::default())?);
+    /// assert!(heap.is_same(&heap.clone()) && !heap.is_same(&other));
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn is_same(&self, other: &Heap) -> bool {
         Arc::ptr_eq(&self.owner, &other.owner)
     }
@@ -298,6 +307,16 @@ impl Heap {
     /// # Errors
     ///
     /// When the heap knows 65,536 layouts, or has no memory for one more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap, TypeLayout};
+    /// let heap = Heap::new(Config::default())?;
+    /// let node = heap.layout(&TypeLayout::mask(3, 0b110).named("Node"))?;
+    /// assert_eq!((node.size_bytes(), node.is_noscan()), (24, false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn layout(&self, layout: &TypeLayout) -> Result<Layout, LayoutError> {
         self.inner().layouts.register(self.inner(), layout)
     }
@@ -309,6 +328,23 @@ impl Heap {
 
     /// The object that an address points at or into, if it is in this heap
     /// and allocated. Any number may be asked about.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::base::Address;
+    /// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let object = mutator.mallocgc(100, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let inside = Address::new(object.addr().get() + 50);
+    /// let found = heap.find_object(inside).unwrap();
+    /// assert_eq!(found.base.as_usize(), object.addr().get());
+    /// assert!(found.bytes >= 100);
+    /// assert!(heap.find_object(Address::new(12345)).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn find_object(&self, address: Address) -> Option<ObjectInfo> {
         self.inner().history.lookups.fetch_add(1, Relaxed);
         let found: Found = self.inner().space.find_object(address)?;
@@ -320,6 +356,22 @@ impl Heap {
     /// # Errors
     ///
     /// When there is no memory for the handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let root = heap.root(mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?)?;
+    /// mutator.gc(Force::NowAndSweep)?;
+    /// assert!(heap.find_object(mallocgc::base::Address::from_ptr(root.get().as_ptr())).is_some());
+    /// drop(root);
+    /// mutator.gc(Force::NowAndSweep)?;
+    /// assert_eq!(heap.stats().heap_objects, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn root(&self, object: NonNull<u8>) -> Result<Root, AllocError> {
         Root::new(self, object)
     }
@@ -331,6 +383,26 @@ impl Heap {
     ///
     /// The range stays readable and aligned to words, and only mutators of
     /// this heap write it, between boundaries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout, RangeKind};
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// static TABLE: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// // SAFETY: a static is there for ever, and only this thread writes it.
+    /// let range = unsafe { heap.add_root_range(TABLE.as_ptr().cast(), 8, RangeKind::References) };
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// TABLE[5].store(object.addr().get(), Ordering::Relaxed);
+    /// mutator.gc(Force::NowAndSweep)?;
+    /// assert_eq!(heap.stats().heap_objects, 1);
+    /// assert!(heap.remove_root_range(range));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub unsafe fn add_root_range(&self, start: *const usize, words: usize, kind: RangeKind) -> u64 {
         self.inner().roots.add_range(Address::from_ptr(start), words, kind)
     }
@@ -343,6 +415,26 @@ impl Heap {
     /// Registers a callback that visits roots at every cycle, with the world
     /// stopped. It must not enter the heap: what it calls answers with an
     /// error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    /// use std::sync::atomic::{AtomicPtr, Ordering};
+    /// use std::sync::Arc;
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let newest = Arc::new(AtomicPtr::<u8>::default());
+    /// let visited = newest.clone();
+    /// let callback = heap.add_root_callback(move |visitor| visitor.visit(visited.load(Ordering::Relaxed)));
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// newest.store(object.as_ptr(), Ordering::Relaxed);
+    /// mutator.gc(Force::NowAndSweep)?;
+    /// assert_eq!(heap.stats().heap_objects, 1);
+    /// assert!(heap.remove_root_callback(callback));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_root_callback(
         &self,
         callback: impl Fn(&mut RootVisitor<'_>) + Send + Sync + 'static,
@@ -363,6 +455,20 @@ impl Heap {
     }
 
     /// Counts of finalizers, cleanups, weak handles and ephemerons.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let (weak, _) = mutator.weak(object)?;
+    /// assert_eq!(heap.special_counts().weak_made, 1);
+    /// # drop(weak);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn special_counts(&self) -> SpecialCounts {
         let inner = self.inner();
         let ephemerons_cleared = inner.collector.ephemerons_cleared();
@@ -374,6 +480,16 @@ impl Heap {
     /// # Errors
     ///
     /// When a mutator reaches no boundary in time, or inside a callback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Force, Heap};
+    /// let heap = Heap::new(Config::default())?;
+    /// heap.gc(Force::NowAndSweep)?;
+    /// assert_eq!(heap.stats().num_forced_gc, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn gc(&self, force: Force) -> Result<(), GcError> {
         self.inner().collect(None, force).map(drop)
     }
@@ -387,6 +503,15 @@ impl Heap {
     /// # Errors
     ///
     /// As [`gc`](Heap::gc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap};
+    /// let heap = Heap::new(Config::default())?;
+    /// assert!(heap.verify()?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn verify(&self) -> Result<Option<Fault>, GcError> {
         self.inner().verify(None)
     }

@@ -27,6 +27,20 @@ use core::num::NonZeroU64;
 use core::ptr::NonNull;
 
 /// How an object is allocated. Combine with `|`.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+///
+/// let heap = Heap::new(Config::default())?;
+/// let mutator = heap.attach()?;
+/// // A boundary, and a block of its own: a cleanup on the object depends on nothing else.
+/// let flags = AllocFlags::SAFEPOINT | AllocFlags::NO_TINY;
+/// let object = mutator.mallocgc(8, Layout::NOSCAN, flags)?;
+/// mutator.add_cleanup(object.as_ptr(), |_| println!("gone"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AllocFlags(u32);
 
@@ -199,6 +213,22 @@ impl Mutator {
     /// # Errors
     ///
     /// [`AllocError`]; nothing has been allocated then, and the heap works on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocError, AllocFlags, Config, Heap, Layout, TypeLayout};
+    ///
+    /// let heap = Heap::new(Config { heap_limit_bytes: 8 << 20, ..Config::default() })?;
+    /// let mutator = heap.attach()?;
+    /// let pair = heap.layout(&TypeLayout::mask(2, 0b11))?;
+    /// let object = mutator.mallocgc(16, pair, AllocFlags::NONE)?;
+    /// // SAFETY: two words, zeroed.
+    /// assert_eq!(unsafe { object.cast::<[usize; 2]>().read() }, [0, 0]);
+    /// let refused = mutator.mallocgc(16 << 20, Layout::NOSCAN, AllocFlags::NONE);
+    /// assert!(matches!(refused, Err(AllocError::LimitReached { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     pub fn mallocgc(
         &self,
@@ -245,6 +275,22 @@ impl Mutator {
     ///
     /// [`AllocError::ZeroSize`] for zero bytes, [`AllocError::TooLarge`] above
     /// 32 KiB; no memory; wrong heap.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap, TypeLayout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let pair = heap.layout(&TypeLayout::mask(2, 0b11))?;
+    /// let class = mutator.alloc_class(16, pair)?;
+    /// for _ in 0..1000 {
+    ///     mutator.alloc(class)?;
+    /// }
+    /// assert_eq!(heap.stats().heap_objects, 1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn alloc_class(&self, size: usize, layout: Layout) -> Result<AllocClass, AllocError> {
         if size == 0 {
             return Err(AllocError::ZeroSize);
@@ -314,6 +360,18 @@ impl Mutator {
     /// # Errors
     ///
     /// [`AllocError::BadAlign`]; else as `mallocgc`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let object = mutator.mallocgc_aligned(100, 64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// assert!(object.addr().get().is_multiple_of(64));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn mallocgc_aligned(
         &self,
         size: usize,
@@ -346,6 +404,24 @@ impl Mutator {
     /// [`AllocError::NotRepeating`] when it does not; [`AllocError::TooLarge`]
     /// when the product overflows or nothing so large can exist; else as
     /// [`mallocgc`](Mutator::mallocgc). Nothing has been allocated then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocError, Config, Heap, TypeLayout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// // Pairs of a number and a reference.
+    /// let pair = TypeLayout::mask(2, 0b10);
+    /// let pairs = heap.layout(&pair.array_of()?)?;
+    /// mutator.new_array(pairs, 100)?;
+    /// assert_eq!(heap.stats().heap_objects, 1);
+    /// // A layout that does not say how it goes on.
+    /// let one = heap.layout(&pair)?;
+    /// assert_eq!(mutator.new_array(one, 2), Err(AllocError::NotRepeating));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new_array(&self, layout: Layout, count: usize) -> Result<NonNull<u8>, AllocError> {
         if count > 1 && !layout.repeats() {
             return Err(AllocError::NotRepeating);
@@ -643,6 +719,23 @@ impl Mutator {
 
     /// A boundary: runs a cycle that is due, and waits while the world is
     /// stopped. Every reference the thread still needs must be in a root.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let kept = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// mutator.push_root(kept);
+    /// for _ in 0..1_000_000 {
+    ///     mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    ///     mutator.poll();
+    /// }
+    /// assert!(heap.stats().num_gc > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     pub fn poll(&self) {
         // The slow path looks again.
@@ -747,6 +840,23 @@ impl Mutator {
 
     /// Runs `f`, which does not touch the heap, while the thread counts as
     /// stopped: system calls, waiting, long computations.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Force, Heap};
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mut mutator = heap.attach()?;
+    /// let (sender, collected) = channel();
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| sender.send(heap.gc(Force::Now)));
+    ///     // The other's collection need not wait for this thread.
+    ///     mutator.blocking(|| collected.recv().unwrap())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn blocking<R>(&mut self, f: impl FnOnce() -> R) -> R {
         if callback::is_inside() {
             return f();
@@ -791,6 +901,22 @@ impl Mutator {
     /// # Panics
     ///
     /// When the stack holds 16 Mi roots, or has no memory for one more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let mark = mutator.root_count();
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// let place = mutator.push_root(object);
+    /// mutator.gc(Force::Now)?;
+    /// assert_eq!(mutator.root(place), object);
+    /// mutator.truncate_roots(mark); // all that was pushed since
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn push_root(&self, object: NonNull<u8>) -> usize {
         let roots = &self.record().roots;
@@ -844,6 +970,29 @@ impl Mutator {
     ///
     /// [`HeapError::Reentrant`] inside a callback of a heap, which may be this
     /// one; the callback stays as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout, RootVisitor};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// // The registers of an interpreter, as addresses.
+    /// let registers = Arc::new(Mutex::new([0usize; 16]));
+    /// let visited = registers.clone();
+    /// mutator.set_root_callback(Some(move |visitor: &mut RootVisitor<'_>| {
+    ///     for register in visited.lock().unwrap().iter() {
+    ///         visitor.visit(std::ptr::without_provenance(*register));
+    ///     }
+    /// }))?;
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// registers.lock().unwrap()[3] = object.addr().get();
+    /// mutator.gc(Force::NowAndSweep)?;
+    /// assert_eq!(heap.stats().heap_objects, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_root_callback(
         &self,
         callback: Option<impl FnMut(&mut RootVisitor<'_>) + Send + 'static>,

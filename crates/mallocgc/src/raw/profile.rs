@@ -81,6 +81,16 @@ impl Heap {
     /// Returns the old rate. A mutator notices at its next refill, after at
     /// most a page of small objects or a span of others. What was sampled at
     /// another rate is reported as if it had been at this one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap};
+    /// let heap = Heap::new(Config::default())?;
+    /// assert_eq!(heap.set_profile_rate(512 << 10), 0);
+    /// assert_eq!(heap.profile_rate(), 512 << 10);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn set_profile_rate(&self, bytes: u64) -> u64 {
         // Relaxed: a setting.
         self.inner().profile_rate.swap(bytes, Relaxed)

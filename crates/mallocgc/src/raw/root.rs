@@ -41,6 +41,24 @@ impl Root {
     }
 
     /// Lets the handle keep another object alive instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let make = || mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE);
+    /// let (first, second) = (make()?, make()?);
+    /// let root = heap.root(first)?;
+    /// let clone = root.try_clone()?;
+    /// root.set(second);
+    /// assert_eq!((root.get(), clone.get()), (second, first));
+    /// mutator.gc(Force::NowAndSweep)?;
+    /// assert_eq!(heap.stats().heap_objects, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set(&self, object: NonNull<u8>) {
         self.heap.inner().roots.set(self.slot(), Address::from_ptr(object.as_ptr()));
     }

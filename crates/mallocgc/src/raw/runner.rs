@@ -148,6 +148,23 @@ impl Heap {
     /// passes first, and at once inside a finalizer, cleanup or callback. The
     /// thread must not be an active mutator of this heap: a mutator has a
     /// method of its own. [`Duration::MAX`] is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    /// use std::time::Duration;
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let object = mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// mutator.set_finalizer(object, |_, _| ())?;
+    /// drop(mutator);
+    /// heap.gc(Force::Now)?;
+    /// assert!(heap.wait_finalizers(Duration::from_secs(60)));
+    /// assert_eq!(heap.special_counts().finalizers.executed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait_finalizers(&self, limit: Duration) -> bool {
         !is_inside() && self.inner().queue(Duty::Finalizers).wait_until_idle(limit)
     }

@@ -57,6 +57,21 @@ impl Heap {
     /// Sets the bytes in spans, and external ones, that allocation never exceeds. Returns the
     /// old limit. A limit below what is in use makes every allocation fail that needs a new
     /// span, until enough has been freed; cells of spans in use can still be had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocError, AllocFlags, Config, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// assert_eq!(heap.set_heap_limit_bytes(1 << 20), usize::MAX);
+    /// let refused = mutator.mallocgc(2 << 20, Layout::NOSCAN, AllocFlags::NONE);
+    /// assert!(matches!(refused, Err(AllocError::LimitReached { .. })));
+    /// heap.set_heap_limit_bytes(usize::MAX);
+    /// mutator.mallocgc(2 << 20, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_heap_limit_bytes(&self, bytes: usize) -> usize {
         let inner = self.inner();
         let old = inner.space.limits.heap_bytes();
@@ -68,6 +83,16 @@ impl Heap {
     }
 
     /// The goal and the trigger in force.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap};
+    /// let heap = Heap::new(Config { min_heap_bytes: 8 << 20, ..Config::default() })?;
+    /// assert!(heap.heap_bytes() < heap.pace().trigger_bytes);
+    /// assert!(heap.pace().trigger_bytes <= 8 << 20);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn pace(&self) -> Pace {
         self.inner().paces().0
     }
@@ -81,6 +106,22 @@ impl Heap {
     /// Registers a function that runs at the start of every cycle with the
     /// world stopped, before roots are read: the place to drop what pools
     /// keep. It must not enter the heap.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Force, Heap};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let pool = Arc::new(Mutex::new(vec![0u8; 100]));
+    /// let kept = pool.clone();
+    /// let hook = heap.add_clear_hook(move || kept.lock().unwrap().clear());
+    /// heap.gc(Force::Now)?;
+    /// assert!(pool.lock().unwrap().is_empty());
+    /// assert!(heap.remove_clear_hook(hook));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_clear_hook(&self, hook: impl Fn() + Send + Sync + 'static) -> ClearHookId {
         let mut hooks = self.inner().clear_hooks.lock();
         hooks.next += 1;
@@ -103,6 +144,21 @@ impl Heap {
     /// Sweeps what is unswept and gives every free page back to the system.
     /// Returns the bytes given back. Collect first to free what is dead. Inside
     /// a callback of a heap it does nothing and returns 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// mutator.mallocgc(64 << 20, Layout::NOSCAN, AllocFlags::NONE)?;
+    /// mutator.gc(Force::NowAndSweep)?;
+    /// heap.release_memory();
+    /// let stats = heap.stats();
+    /// assert!(stats.heap_released >= 64 << 20, "{}", stats.heap_released);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release_memory(&self) -> usize {
         if callback::is_inside() {
             return 0;

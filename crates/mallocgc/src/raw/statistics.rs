@@ -372,6 +372,20 @@ impl Heap {
     }
 
     /// How long mutators stood in each cycle, stopping included; nanoseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Force, Heap};
+    /// let heap = Heap::new(Config::default())?;
+    /// for _ in 0..10 {
+    ///     heap.gc(Force::Now)?;
+    /// }
+    /// let pauses = heap.pause_histogram();
+    /// assert_eq!(pauses.count(), 10);
+    /// assert!(pauses.quantile(0.5) <= pauses.max());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pause_histogram(&self) -> HistogramSnapshot {
         self.inner().history.stopped.snapshot()
     }
@@ -401,6 +415,15 @@ impl Heap {
 
     /// Spans and cells by size class: all swept or unswept spans that no
     /// mutator holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{Config, Heap};
+    /// let heap = Heap::new(Config::default())?;
+    /// println!("{:?}", heap.span_statistics().total());
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn span_statistics(&self) -> SpanStatistics {
         self.inner().span_statistics()
     }

@@ -98,6 +98,20 @@ impl Weak {
 
     /// Whether the object is gone, as far as is known this moment. The handle
     /// of null names nothing and is cleared from the beginning.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::{AllocFlags, Config, Force, Heap, Layout, Weak};
+    ///
+    /// let heap = Heap::new(Config::default())?;
+    /// let mutator = heap.attach()?;
+    /// let (weak, _) = mutator.weak(mutator.mallocgc(64, Layout::NOSCAN, AllocFlags::NONE)?)?;
+    /// assert!(!weak.is_cleared());
+    /// mutator.gc(Force::Now)?;
+    /// assert!(weak.is_cleared() && Weak::default().is_cleared());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_cleared(&self) -> bool {
         // SAFETY: invariant 1.
         self.record.is_none_or(|record| unsafe { record.as_ref() }.weak_object().is_null())

@@ -29,6 +29,23 @@ mod sealed {
 }
 
 /// What fits a [`Slot`]: `Gc<T>` and `Option<Gc<T>>`, of sized `T`.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::typed::{Gc, Mutation, Reference, Slot, Trace, rootless_mutate};
+///
+/// /// Exchanges what two slots hold, whether they may be empty or not.
+/// fn exchange<'gc, R: Reference + Trace<'gc>>(cx: &Mutation<'gc>, a: &Slot<R>, b: &Slot<R>) {
+///     let old = a.swap(cx, b.get());
+///     b.set(cx, old);
+/// }
+/// rootless_mutate(|cx| {
+///     let (a, b) = (Slot::new(Some(Gc::new(cx, 1u64))), Slot::new(None));
+///     exchange(cx, &a, &b);
+///     assert_eq!((a.get(), b.get().as_deref()), (None, Some(&1)));
+/// });
+/// ```
 pub trait Reference: Copy + sealed::Sealed {
     #[doc(hidden)]
     fn into_word(self) -> *mut u8;
@@ -137,11 +154,47 @@ impl<R: Reference> Slot<R> {
         self.word.store(value.into_word(), Ordering::Release);
     }
 
+    /// Replaces the reference and returns the old one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Slot, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let slot = Slot::new(Some(Gc::new(cx, 1u64)));
+    ///     assert_eq!(slot.swap(cx, None).as_deref(), Some(&1));
+    ///     assert!(slot.get().is_none());
+    /// });
+    /// ```
+    pub fn swap<'gc>(&self, mutation: &Mutation<'gc>, value: R) -> R
+    where
+        R: Trace<'gc>,
+    {
+        mutation.before_write(self.word.as_ptr());
+        // AcqRel: as in `set` and `get`.
+        let old = self.word.swap(value.into_word(), Ordering::AcqRel);
+        // SAFETY: as in `get`.
+        unsafe { R::from_word(old) }
+    }
+
     /// Replaces the reference if it is still `expected`.
     ///
     /// # Errors
     ///
     /// The reference that is there instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Slot, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let (one, two) = (Gc::new(cx, 1u64), Gc::new(cx, 2));
+    ///     let slot = Slot::new(one);
+    ///     assert!(slot.compare_exchange(cx, one, two).is_ok());
+    ///     // It is the second by now.
+    ///     assert!(Gc::ptr_eq(slot.compare_exchange(cx, one, one).unwrap_err(), two));
+    /// });
+    /// ```
     pub fn compare_exchange<'gc>(
         &self,
         mutation: &Mutation<'gc>,
@@ -252,7 +305,7 @@ impl<T: Copy> Lock<T> {
         }
     }
 
-    /// Replaces the value by one made from it, and returns what it was.
+    /// Replaces the value and returns the old one.
     #[inline]
     pub fn replace<'gc>(&self, mutation: &Mutation<'gc>, value: T) -> T
     where
@@ -261,6 +314,43 @@ impl<T: Copy> Lock<T> {
         let old = self.get();
         self.set(mutation, value);
         old
+    }
+
+    /// Leaves the default and returns the value.
+    #[inline]
+    pub fn take<'gc>(&self, mutation: &Mutation<'gc>) -> T
+    where
+        T: Trace<'gc> + Default,
+    {
+        self.replace(mutation, T::default())
+    }
+
+    /// Replaces the value by what a function makes of it, and returns that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Lock, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let list = Lock::new((Gc::new(cx, 1u64), 1u32));
+    ///     assert_eq!(list.update(cx, |(object, count)| (object, count + 1)).1, 2);
+    ///     assert_eq!(list.replace(cx, (Gc::new(cx, 5), 0)).1, 2);
+    ///     assert_eq!(*list.get().0, 5);
+    /// });
+    /// ```
+    #[inline]
+    pub fn update<'gc>(&self, mutation: &Mutation<'gc>, change: impl FnOnce(T) -> T) -> T
+    where
+        T: Trace<'gc>,
+    {
+        let new = change(self.get());
+        self.set(mutation, new);
+        new
+    }
+
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
     }
 }
 
@@ -355,9 +445,62 @@ impl<T> RefLock<T> {
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
+
+    /// Replaces the value and returns the old one.
+    ///
+    /// # Panics
+    ///
+    /// While it is borrowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, RefLock, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let list = RefLock::new(vec![Gc::new(cx, 1u64)]);
+    ///     assert_eq!(list.replace(cx, vec![]).len(), 1);
+    ///     assert!(list.take(cx).is_empty());
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn replace<'gc>(&self, mutation: &Mutation<'gc>, value: T) -> T
+    where
+        T: Trace<'gc>,
+    {
+        ::core::mem::replace(&mut self.borrow_mut(mutation), value)
+    }
+
+    /// Leaves the default and returns the value.
+    ///
+    /// # Panics
+    ///
+    /// While it is borrowed.
+    #[track_caller]
+    pub fn take<'gc>(&self, mutation: &Mutation<'gc>) -> T
+    where
+        T: Trace<'gc> + Default,
+    {
+        self.replace(mutation, T::default())
+    }
 }
 
 impl<T: ?Sized> RefLock<T> {
+    /// The value, of who has the cell for itself.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    /// The value, though it may be counted as borrowed.
+    ///
+    /// # Safety
+    ///
+    /// Nobody changes it as long as the result is used.
+    #[inline]
+    pub(super) unsafe fn peek(&self) -> &T {
+        // SAFETY: the caller's promise.
+        unsafe { &*self.value.get() }
+    }
+
     /// The value, to read.
     ///
     /// # Panics
@@ -396,6 +539,20 @@ impl<T: ?Sized> RefLock<T> {
     }
 
     /// The value, to change, unless it is borrowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{RefLock, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let text = RefLock::new(String::from("a"));
+    ///     let reading = text.borrow();
+    ///     assert!(text.try_borrow_mut(cx).is_none());
+    ///     drop(reading);
+    ///     text.try_borrow_mut(cx).unwrap().push('b');
+    ///     assert_eq!(*text.borrow(), "ab");
+    /// });
+    /// ```
     #[inline]
     pub fn try_borrow_mut<'gc>(&self, mutation: &Mutation<'gc>) -> Option<RefMut<'_, T>>
     where
@@ -448,6 +605,15 @@ pub struct Ref<'a, T: ?Sized> {
 
 impl<'a, T: ?Sized> Ref<'a, T> {
     /// A part of the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Ref, RefLock};
+    /// let pair = RefLock::new((1, "two"));
+    /// let second: Ref<'_, str> = Ref::map(pair.borrow(), |pair| pair.1);
+    /// assert_eq!(&*second, "two");
+    /// ```
     pub fn map<U: ?Sized>(this: Ref<'a, T>, part: impl FnOnce(&T) -> &U) -> Ref<'a, U> {
         let mapped = Ref { value: part(this.value), borrows: this.borrows };
         ::core::mem::forget(this);
@@ -515,7 +681,7 @@ impl<T: ?Sized> Drop for RefMut<'_, T> {
 /// });
 /// # Ok::<(), mallocgc::raw::HeapError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OnceLock<T> {
     value: std::sync::OnceLock<T>,
 }
@@ -542,6 +708,66 @@ impl<T> OnceLock<T> {
         T: Trace<'gc>,
     {
         self.value.set(value)
+    }
+
+    /// The value, which is made if there is none. To ask for the same cell's value while it is made is
+    /// an error of the program, as in the standard library.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, OnceLock, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let place = OnceLock::new();
+    ///     assert_eq!(**place.get_or_init(cx, || Gc::new(cx, 1u64)), 1);
+    ///     assert_eq!(**place.get_or_init(cx, || unreachable!()), 1);
+    /// });
+    /// ```
+    pub fn get_or_init<'gc>(&self, _: &Mutation<'gc>, make: impl FnOnce() -> T) -> &T
+    where
+        T: Trace<'gc>,
+    {
+        self.value.get_or_init(make)
+    }
+
+    /// The value, if it was set, of who has the cell for itself.
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.get_mut()
+    }
+
+    /// The value, if it was set.
+    pub fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
+    }
+}
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> OnceLock<T> {
+        OnceLock::new()
+    }
+}
+
+impl<T: Copy> From<T> for Lock<T> {
+    fn from(value: T) -> Lock<T> {
+        Lock::new(value)
+    }
+}
+
+impl<T> From<T> for RefLock<T> {
+    fn from(value: T) -> RefLock<T> {
+        RefLock::new(value)
+    }
+}
+
+impl<T> From<T> for OnceLock<T> {
+    fn from(value: T) -> OnceLock<T> {
+        OnceLock { value: value.into() }
+    }
+}
+
+impl<R: Reference> From<R> for Slot<R> {
+    fn from(value: R) -> Slot<R> {
+        Slot::new(value)
     }
 }
 

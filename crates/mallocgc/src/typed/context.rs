@@ -29,6 +29,23 @@ impl<'gc> Mutation<'gc> {
 
     /// Whether the heap wants the thread at a boundary: it is time for a cycle, another thread waits, or memory was
     /// short. A load or two; for the loops of interpreters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap};
+    /// let heap = Heap::new(Default::default())?;
+    /// let made = heap.run(|cx| {
+    ///     let mut made = 0u64;
+    ///     while !cx.wants_boundary() {
+    ///         Gc::new(cx, made);
+    ///         made += 1;
+    ///     }
+    ///     made
+    /// });
+    /// assert!(made > 100_000);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     #[inline]
     pub fn wants_boundary(&self) -> bool {
         self.core().wants_boundary()
@@ -62,6 +79,14 @@ impl<'gc> Mutation<'gc> {
         write: &mut dyn FnMut(),
     ) {
         self.core().raw.change_apart(Address::from_ptr(place), read, write);
+    }
+
+    /// Notes for the marker what a reference that it may not find leads to.
+    #[inline]
+    pub(super) fn note(&self, object: *const u8) {
+        if self.core().raw.is_marking() {
+            self.core().raw.shade(object.addr());
+        }
     }
 
     /// The heap itself, for settings and statistics.
@@ -121,6 +146,30 @@ impl ::core::fmt::Debug for Mutation<'_> {
 /// or what threads may share.
 ///
 /// A context cannot be sent, kept, or used for another heap's objects: its lifetime is unlike any other.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::typed::{Accepts, Cx, Gc, Heap, Kind, Mutation, Slot};
+///
+/// /// Allocates, in a heap of either kind.
+/// fn pair<'gc, K: Kind + Accepts<(u64, u64)>>(cx: &Cx<'gc, K>) -> Gc<'gc, (u64, u64)> {
+///     Gc::new(cx, (1, 2))
+/// }
+///
+/// /// Changes what is there: a `Cx` is a `Mutation`.
+/// fn clear<'gc>(mutation: &Mutation<'gc>, place: &Slot<Option<Gc<'gc, (u64, u64)>>>) {
+///     place.set(mutation, None);
+/// }
+///
+/// let heap = Heap::new(Default::default())?;
+/// heap.run(|cx| {
+///     let place = Slot::new(Some(pair(cx)));
+///     clear(cx, &place);
+///     assert!(place.get().is_none());
+/// });
+/// # Ok::<(), mallocgc::raw::HeapError>(())
+/// ```
 pub struct Cx<'gc, K = Local> {
     mutation: Mutation<'gc>,
     kind: PhantomData<K>,
@@ -144,7 +193,7 @@ impl<K> ::core::fmt::Debug for Cx<'_, K> {
 impl<'gc, K: Kind> Cx<'gc, K> {
     /// Calls `f` with a context of a core whose mutator is active.
     #[inline]
-    pub(super) fn with<R>(core: &Core, f: impl for<'any> FnOnce(&Cx<'any, K>) -> R) -> R {
+    pub(super) fn with<R>(core: &Core, f: impl for<'any> FnOnce(&'any Cx<'any, K>) -> R) -> R {
         let mutation = Mutation { core, brand: PhantomData };
         f(&Cx { mutation, kind: PhantomData })
     }

@@ -17,6 +17,23 @@ use std::fmt;
 const ZERO_BASE_ALIGN: usize = 4096;
 
 /// Why an object was not allocated.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::raw::Config;
+/// use mallocgc::typed::{AllocError, Gc, Heap};
+///
+/// let heap = Heap::new(Config { heap_limit_bytes: 8 << 20, ..Config::default() })?;
+/// // Beyond the limit, whatever is collected.
+/// let result = heap.run(|cx| Gc::try_from_iter(cx, (0..16u32 << 20).map(|_| 0u8)).map(|_| ()));
+/// match result {
+///     Err(AllocError::NeedsBoundary(cause)) => println!("again, please: {cause}"),
+///     Err(AllocError::Failed(cause)) => println!("no: {cause}"),
+///     other => unreachable!("{other:?}"),
+/// }
+/// # Ok::<(), mallocgc::raw::HeapError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum AllocError {

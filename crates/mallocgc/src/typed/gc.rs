@@ -2,11 +2,12 @@
 
 use crate::layout::Tracer;
 use crate::raw;
-use crate::typed::context::Cx;
+use crate::typed::context::{Cx, Mutation};
 use crate::typed::core::{AllocError, Core};
 use crate::typed::kind::{Accepts, Kind};
 use crate::typed::shape::Shape;
-use crate::typed::trace::Trace;
+use crate::typed::trace::{Static, Trace};
+use ::core::borrow::Borrow;
 use ::core::cmp::Ordering;
 use ::core::fmt;
 use ::core::hash::{Hash, Hasher};
@@ -71,12 +72,30 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, T> {
     ///
     /// [`AllocError::NeedsBoundary`] when a collection may help, which cannot be here;
     /// [`AllocError::Failed`] when it did not. The value is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let object = Gc::try_new(cx, String::from("text"))?;
+    ///     assert_eq!(object.len(), 4);
+    ///     Ok::<(), mallocgc::typed::AllocError>(())
+    /// })?;
+    /// # Ok::<(), mallocgc::typed::AllocError>(())
+    /// ```
     #[inline(always)]
     pub fn try_new<K: Kind + Accepts<T>>(
         cx: &Cx<'gc, K>,
         value: T,
     ) -> Result<Gc<'gc, T>, AllocError> {
-        Gc::put(cx.core(), value).ok_or_else(|| cx.core().failed())
+        Gc::try_place(cx, value)
+    }
+
+    /// As [`try_new`](Gc::try_new), into a heap that takes the type.
+    #[inline(always)]
+    pub(super) fn try_place(mutation: &Mutation<'gc>, value: T) -> Result<Gc<'gc, T>, AllocError> {
+        Gc::put(mutation.core(), value).ok_or_else(|| mutation.core().failed())
     }
 
     /// Puts a value into the heap; `None` as `Core::allocate`.
@@ -87,6 +106,26 @@ impl<'gc, T: Trace<'gc>> Gc<'gc, T> {
         // SAFETY: memory for a `T`, ours alone.
         unsafe { pointer.write(value) };
         Some(Gc::from_pointer(pointer))
+    }
+}
+
+impl<'gc, T: 'static> Gc<'gc, T> {
+    /// Puts a value into the heap that holds no reference, of a type that may know nothing of heaps.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// struct Foreign(u8);
+    /// rootless_mutate(|cx| assert_eq!(Gc::new_static(cx, Foreign(7)).0, 7));
+    /// ```
+    #[inline]
+    pub fn new_static<K: Kind + Accepts<Static<T>>>(cx: &Cx<'gc, K>, value: T) -> Gc<'gc, T> {
+        Gc::from_pointer(Gc::new(cx, Static(value)).pointer.cast())
     }
 }
 
@@ -223,6 +262,52 @@ impl<'gc, T: ?Sized> Gc<'gc, T> {
         self.pointer
     }
 
+    /// A reference to the same object that does not know its type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let (text, pair) = (Gc::from_str(cx, "kept"), Gc::new(cx, (1, 2)));
+    ///     let kept: Vec<Gc<'_, ()>> = vec![Gc::erase(text), Gc::erase(pair)];
+    ///     assert!(!Gc::ptr_eq(kept[0], kept[1]));
+    /// });
+    /// ```
+    #[inline]
+    pub fn erase(this: Gc<'gc, T>) -> Gc<'gc, ()> {
+        Gc::from_pointer(this.pointer.cast())
+    }
+
+    /// The reference of a pointer from [`as_ptr`](Gc::as_ptr).
+    ///
+    /// # Safety
+    ///
+    /// 1. The pointer is from `as_ptr`, of an object of the heap `'gc`, or a cast of such.
+    /// 2. The object is alive, and a value of this type is at the pointer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// #[repr(C)]
+    /// struct Whole {
+    ///     prefix: u64,
+    ///     rest: [u64; 3],
+    /// }
+    /// rootless_mutate(|cx| {
+    ///     let whole = Gc::new_static(cx, Whole { prefix: 1, rest: [2; 3] });
+    ///     // SAFETY: the object is alive, and begins with its prefix.
+    ///     let prefix: Gc<'_, u64> = unsafe { Gc::from_ptr(Gc::as_ptr(whole).cast()) };
+    ///     assert_eq!((*prefix, whole.rest[2]), (1, 2));
+    /// });
+    /// ```
+    #[inline]
+    pub unsafe fn from_ptr(pointer: *const T) -> Gc<'gc, T> {
+        // SAFETY: objects are not at zero.
+        Gc::from_pointer(unsafe { NonNull::new_unchecked(pointer.cast_mut()) })
+    }
+
     /// The address.
     #[inline]
     pub fn as_ptr(this: Gc<'gc, T>) -> *const T {
@@ -230,6 +315,16 @@ impl<'gc, T: ?Sized> Gc<'gc, T> {
     }
 
     /// Whether both lead to the same place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let (a, b) = (Gc::new(cx, 1u64), Gc::new(cx, 1u64));
+    ///     assert!(a == b && !Gc::ptr_eq(a, b) && Gc::ptr_eq(a, a));
+    /// });
+    /// ```
     #[inline]
     pub fn ptr_eq(a: Gc<'gc, T>, b: Gc<'gc, T>) -> bool {
         ::core::ptr::addr_eq(a.pointer.as_ptr(), b.pointer.as_ptr())
@@ -238,6 +333,16 @@ impl<'gc, T: ?Sized> Gc<'gc, T> {
 
 impl<'gc, T: ?Sized + 'gc> Gc<'gc, T> {
     /// The object for as long as the `run` lasts, and not only as the reference is borrowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, rootless_mutate};
+    /// fn name<'gc>(object: Gc<'gc, (String, u64)>) -> &'gc str {
+    ///     &object.as_ref().0
+    /// }
+    /// rootless_mutate(|cx| assert_eq!(name(Gc::new(cx, ("a".into(), 1))), "a"));
+    /// ```
     #[inline(always)]
     #[allow(clippy::should_implement_trait)]
     pub fn as_ref(self) -> &'gc T {
@@ -297,6 +402,21 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     /// # Errors
     ///
     /// When there is no memory or no thread for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap};
+    /// let heap = Heap::new(Default::default())?;
+    /// let (sender, gone) = std::sync::mpsc::channel();
+    /// heap.run(|cx| {
+    ///     let object = Gc::new(cx, 7u64);
+    ///     cx.add_cleanup(object, move || sender.send("gone").unwrap()).unwrap();
+    /// });
+    /// heap.collect();
+    /// assert_eq!(gone.recv(), Ok("gone"));
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn add_cleanup<T: ?Sized>(
         &self,
         object: Gc<'gc, T>,
@@ -323,6 +443,12 @@ impl<T: ?Sized> Deref for Gc<'_, T> {
     fn deref(&self) -> &T {
         // SAFETY: invariant 1.
         unsafe { self.pointer.as_ref() }
+    }
+}
+
+impl<T: ?Sized> Borrow<T> for Gc<'_, T> {
+    fn borrow(&self) -> &T {
+        self
     }
 }
 

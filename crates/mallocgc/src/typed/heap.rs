@@ -37,15 +37,51 @@ impl<K: Kind> Mutator<K> {
     /// A panic ends it like a return.
     ///
     /// Costs about a nanosecond.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap, Root};
+    /// let heap = Heap::new(Default::default())?;
+    /// let root: Root<u64> = heap.run(|cx| cx.root(Gc::new(cx, 7)));
+    /// assert_eq!(heap.run(|cx| *root.get(cx) + 1), 8);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     #[inline]
-    pub fn run<R>(&self, f: impl for<'gc> FnOnce(&Cx<'gc, K>) -> R) -> R {
+    pub fn run<R>(&self, f: impl for<'gc> FnOnce(&'gc Cx<'gc, K>) -> R) -> R {
         self.core.enter(|| Cx::with(&self.core, f))
     }
 
     /// Calls `step` until it breaks, with a boundary after each call. For interpreters: a step goes on until
     /// [`wants_boundary`](crate::typed::Mutation::wants_boundary) or for some thousand instructions,
     /// and leaves its state in a [`Root`](crate::typed::Root).
-    pub fn run_steps<B>(&self, mut step: impl for<'gc> FnMut(&Cx<'gc, K>) -> ControlFlow<B>) -> B {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap, Root, Slot};
+    /// use std::ops::ControlFlow;
+    ///
+    /// let heap = Heap::new(Default::default())?;
+    /// let place: Root<Slot<Gc<'static, u64>>> =
+    ///     heap.run(|cx| cx.root(Gc::new(cx, Slot::new(Gc::new(cx, 0)))));
+    /// let result = heap.run_steps(|cx| {
+    ///     let place = place.get(cx);
+    ///     while *place.get() < 1_000_000 {
+    ///         place.set(cx, Gc::new(cx, *place.get() + 1));
+    ///         if cx.wants_boundary() {
+    ///             return ControlFlow::Continue(());
+    ///         }
+    ///     }
+    ///     ControlFlow::Break(*place.get())
+    /// });
+    /// assert_eq!(result, 1_000_000);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
+    pub fn run_steps<B>(
+        &self,
+        mut step: impl for<'gc> FnMut(&'gc Cx<'gc, K>) -> ControlFlow<B>,
+    ) -> B {
         loop {
             if let ControlFlow::Break(result) = self.run(&mut step) {
                 return result;
@@ -72,11 +108,38 @@ impl<K: Kind> Mutator<K> {
     ///
     /// [`GcError::Reentrant`] inside `run`; [`GcError::StopTimedOut`] when another thread stayed inside for longer than the
     /// heap waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::GcError;
+    /// use mallocgc::typed::{Gc, Heap};
+    ///
+    /// let heap = Heap::new(Default::default())?;
+    /// heap.run(|cx| {
+    ///     let object = Gc::new(cx, 7u64);
+    ///     assert_eq!(heap.try_collect(), Err(GcError::Reentrant));
+    ///     assert_eq!(*object, 7);
+    /// });
+    /// heap.try_collect().unwrap();
+    /// assert_eq!(heap.raw().stats().heap_objects, 0);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn try_collect(&self) -> Result<(), GcError> {
         self.core.collect()
     }
 
     /// The heap, for settings and statistics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::Heap;
+    /// let heap = Heap::new(Default::default())?;
+    /// heap.raw().set_gc_percent(Some(50));
+    /// assert_eq!(heap.raw().stats().heap_objects, 0);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn raw(&self) -> &raw::Heap {
         self.core.raw.heap()
     }
@@ -113,6 +176,25 @@ impl Heap {
     /// # Errors
     ///
     /// When the system refuses memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::raw::Config;
+    /// use mallocgc::typed::{AllocError, Gc, Heap};
+    ///
+    /// let heap = Heap::new(Config { heap_limit_bytes: 8 << 20, ..Config::default() })?;
+    /// let result = heap.run(|cx| {
+    ///     loop {
+    ///         Gc::try_new(cx, [0u8; 4096])?;
+    ///     }
+    ///     #[allow(unreachable_code)]
+    ///     Ok::<(), AllocError>(())
+    /// });
+    /// assert!(matches!(result, Err(AllocError::NeedsBoundary(_))));
+    /// heap.run(|cx| assert!(Gc::try_new(cx, [0u8; 4096]).is_ok()));
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn new(config: Config) -> Result<Heap, HeapError> {
         let raw = raw::Heap::new(config)?;
         Ok(Heap { mutator: Mutator::new(raw.attach()?, None) })
@@ -213,6 +295,23 @@ impl SharedHeap {
     /// # Errors
     ///
     /// When there is no memory for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, SharedHeap};
+    /// let heap = SharedHeap::new(Default::default())?;
+    /// std::thread::scope(|scope| {
+    ///     for thread in 0..4u64 {
+    ///         let heap = &heap;
+    ///         scope.spawn(move || {
+    ///             let mutator = heap.attach().unwrap();
+    ///             mutator.run(|cx| assert_eq!(*Gc::new(cx, thread), thread));
+    ///         });
+    ///     }
+    /// });
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn attach(&self) -> Result<Mutator<Shared>, HeapError> {
         Ok(Mutator::new(self.raw().attach()?, Some(self.user.clone())))
     }

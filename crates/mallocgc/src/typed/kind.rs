@@ -23,6 +23,22 @@ impl Kind for Local {}
 impl Kind for Shared {}
 
 /// Says that heaps of a kind take a type.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::typed::{Accepts, Cx, Gc, Heap, Kind, SharedHeap};
+///
+/// fn make<'gc, K: Kind + Accepts<String>>(cx: &Cx<'gc, K>) -> Gc<'gc, String> {
+///     Gc::new(cx, String::from("in any heap"))
+/// }
+///
+/// let heap = Heap::new(Default::default())?;
+/// heap.run(|cx| assert_eq!(make(cx).len(), 11));
+/// let shared = SharedHeap::new(Default::default())?;
+/// shared.attach()?.run(|cx| assert_eq!(make(cx).len(), 11));
+/// # Ok::<(), mallocgc::raw::HeapError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{T}` cannot be in a heap that threads share",
     label = "objects of a `SharedHeap` are `Send` and `Sync`",

@@ -16,12 +16,16 @@
 //! | [`RefLock`] | anything, borrowed as in `RefCell` |
 //! | [`OnceLock`] | set once, later |
 //! | [`SharedLock`] | anything, locked as in `RwLock`, for threads |
+//! | [`GcWeak`], in any of these | keeps nothing alive |
 //!
 //! Containers of the standard library may hold references, and so may those of the crates hashbrown, indexmap
 //! and smallvec with the features of these names.
 //!
 //! A [`Heap`] belongs to its thread and takes objects of any type. A [`SharedHeap`] has a [`Mutator`] for each of its
 //! threads and takes what is `Send` and `Sync`.
+//!
+//! Handles outside of objects are [`Root`], which keeps its object, [`Weak`], which does not, and [`DynamicRoot`], which keeps it as long as
+//! a [`DynamicRootSet`] lives. An [`Arena`] is a heap with one value from which all else is reached.
 //!
 //! # Examples
 //!
@@ -50,6 +54,10 @@
 //! # Ok::<(), mallocgc::raw::HeapError>(())
 //! ```
 //!
+//! # From other crates
+//!
+//! `docs/migrating` has a page each for programs with `Rc`, gc-arena, `gc` and `boa_gc`: what is called what.
+//!
 //! # Soundness
 //!
 //! `docs/design/soundness.md` has the argument and its conditions.
@@ -65,22 +73,41 @@ mod gc;
 mod cell;
 mod shared_lock;
 mod family;
+mod gc_weak;
+mod unsize;
+mod dyn_trace;
+pub mod barrier;
+mod dynamic_roots;
+mod rootable;
 mod implementations;
 mod root;
 mod weak;
 mod heap;
+mod arena;
 
+pub use self::arena::{Arena, rootless_mutate};
 pub use self::cell::{Lock, OnceLock, Ref, RefLock, RefMut, Reference, Slot};
 pub use self::context::{Cx, Mutation};
 pub use self::core::AllocError;
+pub use self::dyn_trace::{DynTrace, dyn_trace};
+pub use self::dynamic_roots::{DynamicRoot, DynamicRootSet};
 pub use self::family::Family;
 pub use self::gc::Gc;
+pub use self::gc_weak::GcWeak;
 pub use self::heap::{Heap, Mutator, SharedHeap};
 pub use self::kind::{Accepts, Kind, Local, Shared};
 pub use self::root::Root;
+#[doc(hidden)]
+pub use self::rootable::DynRootable as __DynRootable;
+pub use self::rootable::Rootable;
 pub use self::shape::Shape;
 pub use self::shared_lock::{SharedLock, SharedRef, SharedRefMut};
 pub use self::trace::{Static, Trace};
+#[doc(hidden)]
+pub use self::unsize::Unsize as __Unsize;
+pub use self::unsize::unsize;
 pub use self::weak::Weak;
 pub use crate::layout::Tracer;
 pub use mallocgc_derive::Trace;
+#[doc(hidden)]
+pub use mallocgc_derive::name_lifetimes as __name_lifetimes;

@@ -74,6 +74,16 @@ impl<F: Family> Root<F> {
     }
 
     /// The object, if it is in the context's heap.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap, Root};
+    /// let (heap, other) = (Heap::new(Default::default())?, Heap::new(Default::default())?);
+    /// let root: Root<u64> = heap.run(|cx| cx.root(Gc::new(cx, 1)));
+    /// assert!(other.run(|cx| root.try_get(cx).is_none()));
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     #[inline]
     pub fn try_get<'gc, K: Kind>(&self, cx: &Cx<'gc, K>) -> Option<Gc<'gc, F::At<'gc>>> {
         if !self.raw.heap().is_same(cx.heap()) {
@@ -88,6 +98,21 @@ impl<F: Family> Root<F> {
     /// # Panics
     ///
     /// When it is of another heap than the context's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap, Root};
+    /// let heap = Heap::new(Default::default())?;
+    /// let newest: Root<u64> = heap.run(|cx| cx.root(Gc::new(cx, 0)));
+    /// for n in 1..=3 {
+    ///     heap.run(|cx| newest.set(cx, Gc::new(cx, n)));
+    /// }
+    /// heap.collect();
+    /// assert_eq!(heap.raw().stats().heap_objects, 1);
+    /// assert_eq!(heap.run(|cx| *newest.get(cx)), 3);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn set<'gc, K: Kind>(&self, cx: &Cx<'gc, K>, object: Gc<'gc, F::At<'gc>>) {
         assert!(self.raw.heap().is_same(cx.heap()), "the root is of another heap");
         self.raw.set(object.as_non_null().cast());
@@ -114,6 +139,25 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     /// # Panics
     ///
     /// When there is no memory for the handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap, Root, Trace};
+    ///
+    /// #[derive(Trace)]
+    /// struct Pair<'gc>(Gc<'gc, u64>, Gc<'gc, u64>);
+    ///
+    /// let heap = Heap::new(Default::default())?;
+    /// // The type is told by the handle's, or at the call.
+    /// let pair: Root<Pair<'static>> =
+    ///     heap.run(|cx| cx.root(Gc::new(cx, Pair(Gc::new(cx, 1), Gc::new(cx, 2)))));
+    /// let first = heap.run(|cx| cx.root::<u64>(pair.get(cx).0));
+    /// drop(pair);
+    /// heap.collect();
+    /// assert_eq!(heap.run(|cx| *first.get(cx)), 1);
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn root<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Root<F>
     where
         K: Accepts<F::At<'gc>>,

@@ -59,6 +59,16 @@ impl Shape {
     }
 
     /// The shape of `count` values, each of `bytes`, one behind the other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::Shape;
+    /// // An array of three pairs of a reference and a number.
+    /// let pair = Shape::FREE.with(0, Shape::WORD);
+    /// assert_eq!(pair.repeated(16, 3).mask(), Some(0b01_01_01));
+    /// assert_eq!(pair.repeated(16, 33), Shape::FUNCTION);
+    /// ```
     pub const fn repeated(self, bytes: usize, count: usize) -> Shape {
         let mut all = Shape::FREE;
         if self.is_free() {

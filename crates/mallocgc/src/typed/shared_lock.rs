@@ -69,6 +69,17 @@ impl<T> SharedLock<T> {
     }
 
     /// The value, to change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, SharedLock, rootless_mutate};
+    /// rootless_mutate(|cx| {
+    ///     let list = Gc::new(cx, SharedLock::new(vec![1]));
+    ///     list.write(cx).push(2);
+    ///     assert_eq!(*list.read(), [1, 2]);
+    /// });
+    /// ```
     pub fn write<'gc>(&self, mutation: &Mutation<'gc>) -> SharedRefMut<'_, T>
     where
         T: Trace<'gc>,

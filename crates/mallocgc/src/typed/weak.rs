@@ -76,6 +76,18 @@ impl<F: Family> Weak<F> {
     }
 
     /// Whether the object is gone, as far as is known this moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocgc::typed::{Gc, Heap, Weak};
+    /// let heap = Heap::new(Default::default())?;
+    /// let weak: Weak<u64> = heap.run(|cx| cx.downgrade(Gc::new(cx, 7)));
+    /// assert!(!weak.is_dead());
+    /// heap.collect();
+    /// assert!(weak.is_dead());
+    /// # Ok::<(), mallocgc::raw::HeapError>(())
+    /// ```
     pub fn is_dead(&self) -> bool {
         self.raw.is_cleared()
     }

@@ -7,7 +7,7 @@
 use crate::model::{Id, Model, Node};
 use crate::world::{Accepts, Changes, Form, World};
 use mallocgc::typed::{Cx, Mutator};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -224,8 +224,24 @@ impl<'m, W: World> Machine<'m, W> {
             _ => {
                 let Some(&(any, id)) = self.dice.pick(locals) else { return };
                 self.compare(any, id, 20);
+                if let Some(target) = self.weak_target(cx, any, id) {
+                    locals.push(target);
+                }
             }
         }
+    }
+
+    /// What a loose object leads to.
+    fn weak_target<'gc>(
+        &self,
+        cx: &Cx<'gc, W::Kind>,
+        any: W::Any<'gc>,
+        id: Id,
+    ) -> Option<(W::Any<'gc>, Id)> {
+        let weak = self.model.node(id).weak?;
+        let target = W::weak_target(cx, any)?;
+        self.same(target, weak);
+        Some((target, weak))
     }
 
     /// The first root is kept, and leads to an array with room for others, of which some are thrown away
@@ -431,15 +447,21 @@ impl<'m, W: World> Machine<'m, W> {
     /// Compares what can be reached from an object, some objects of it.
     #[track_caller]
     fn compare<'gc>(&self, any: W::Any<'gc>, id: Id, most: usize) {
-        let mut found = BTreeSet::new();
+        let mut found = BTreeMap::new();
         self.compare_new(any, id, &mut found, most);
     }
 
     #[track_caller]
-    fn compare_new<'gc>(&self, any: W::Any<'gc>, id: Id, found: &mut BTreeSet<Id>, most: usize) {
+    fn compare_new<'gc>(
+        &self,
+        any: W::Any<'gc>,
+        id: Id,
+        found: &mut BTreeMap<Id, W::Any<'gc>>,
+        most: usize,
+    ) {
         let mut open = vec![(any, id)];
         while let Some((any, id)) = open.pop() {
-            if found.len() < most && found.insert(id) {
+            if found.len() < most && found.insert(id, any).is_none() {
                 let edges = self.same(any, id);
                 let known = self.model.edges(id).iter().flatten().copied();
                 open.extend(edges.into_iter().flatten().zip(known));
@@ -460,9 +482,25 @@ impl<'m, W: World> Machine<'m, W> {
     /// Compares all that roots lead to.
     pub(crate) fn compare_all(&self) {
         self.mutator.run(|cx| {
-            let mut found = BTreeSet::new();
+            let mut found = BTreeMap::new();
             for (root, id) in &self.roots {
                 self.compare_new(W::get(cx, root), *id, &mut found, usize::MAX);
+            }
+        });
+    }
+
+    /// After a collection: a loose object leads to what is alive.
+    fn check_loose(&self, alive: &BTreeSet<Id>) {
+        self.mutator.run(|cx| {
+            let mut found = BTreeMap::new();
+            for (root, id) in &self.roots {
+                self.compare_new(W::get(cx, root), *id, &mut found, usize::MAX);
+            }
+            for (&id, &any) in &found {
+                if let Some(weak) = self.model.node(id).weak {
+                    let there = self.weak_target(cx, any, id).is_some();
+                    assert_eq!(there, alive.contains(&weak), "{}: {weak}, of {id}", self.name);
+                }
             }
         });
     }
@@ -487,6 +525,7 @@ impl<'m, W: World> Machine<'m, W> {
                 }
             }
         });
+        self.check_loose(&alive);
         let weaks: BTreeSet<Id> = self.weaks.iter().map(|(_, id)| *id).collect();
         let dropped = &mut self.dropped;
         let whole: Vec<Id> = self.model.nodes.keys().map(|&id| self.model.whole(id)).collect();
@@ -520,7 +559,7 @@ impl<'m, W: World> Machine<'m, W> {
         let inside = self.model.reachable([id]);
         let others = self.roots.iter().enumerate().filter(|(other, _)| *other != index);
         let outside = self.model.reachable(others.map(|(_, (_, id))| *id));
-        if !inside.is_disjoint(&outside) {
+        if !inside.is_disjoint(&outside) || self.model.is_crossed(&inside) {
             return None;
         }
         let root = self.roots.swap_remove(index);

@@ -17,6 +17,8 @@ pub(crate) struct Node {
     pub(crate) address: usize,
     /// Where they lead; those of a part are the whole's.
     edges: Vec<Option<Id>>,
+    /// What it leads to without keeping it.
+    pub(crate) weak: Option<Id>,
     /// The row that a cell is a part of, and which it is.
     part_of: Option<(Id, usize)>,
     /// How often the object was dropped.
@@ -24,14 +26,16 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Whether it takes a cell of the heap by itself.
-    fn is_object(&self) -> bool {
-        self.part_of.is_none()
-            && match self.form {
-                Form::Words | Form::Row => !self.edges.is_empty(),
-                Form::Text => !text(self.number).is_empty(),
-                _ => true,
-            }
+    /// How many cells of the heap it takes.
+    fn cells(&self) -> usize {
+        match self.form {
+            _ if self.part_of.is_some() => 0,
+            Form::Words | Form::Row => usize::from(!self.edges.is_empty()),
+            Form::Text => usize::from(!text(self.number).is_empty()),
+            // With what its weak reference consists of.
+            Form::Loose => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -56,18 +60,20 @@ impl Model {
     pub(crate) fn add_object<A>(
         &mut self,
         seen: &Seen<A>,
-        edges: Vec<Option<Id>>,
+        mut edges: Vec<Option<Id>>,
         drops: Arc<AtomicU32>,
     ) -> Id {
         let Seen { form, address, number, .. } = *seen;
-        self.add(Node { form, number, address, edges, part_of: None, drops })
+        let weak = if form == Form::Loose { edges.pop().flatten() } else { None };
+        self.add(Node { form, number, address, edges, weak, part_of: None, drops })
     }
 
     pub(crate) fn add_part<A>(&mut self, seen: &Seen<A>, row: Id, edge: usize) -> Id {
         let Seen { form, address, number, .. } = *seen;
         let part_of = Some((row, edge));
         let drops = Arc::default();
-        self.add(Node { form, number, address, edges: Vec::new(), part_of, drops })
+        let edges = Vec::new();
+        self.add(Node { form, number, address, edges, weak: None, part_of, drops })
     }
 
     pub(crate) fn node(&self, id: Id) -> &Node {
@@ -111,9 +117,16 @@ impl Model {
         found
     }
 
+    /// Whether a weak reference leads from what is inside to what is outside, or the other way.
+    pub(crate) fn is_crossed(&self, inside: &BTreeSet<Id>) -> bool {
+        self.nodes.iter().any(|(id, node)| {
+            node.weak.is_some_and(|weak| inside.contains(id) != inside.contains(&weak))
+        })
+    }
+
     /// How many cells some objects take.
     pub(crate) fn objects(&self, among: &BTreeSet<Id>) -> usize {
-        among.iter().filter(|&&id| self.node(id).is_object()).count()
+        among.iter().map(|&id| self.node(id).cells()).sum()
     }
 
     /// Compares one object with what is known of it.

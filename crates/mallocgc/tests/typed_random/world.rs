@@ -1,8 +1,8 @@
 //! The objects of the random programs: types of every kind that the safe interface knows, behind one trait.
 
 use mallocgc::typed::{
-    Cx, Gc, Kind, Local, Lock, Mutation, OnceLock, RefLock, Root, Shared, SharedLock, Slot, Trace,
-    Weak,
+    Cx, Gc, GcWeak, Kind, Local, Lock, Mutation, OnceLock, RefLock, Root, Shared, SharedLock, Slot,
+    Trace, Weak,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(crate) enum Form {
     Late,
     /// An enumeration.
     Tree,
+    /// A weak reference.
+    Loose,
 }
 
 /// What an edge may lead to.
@@ -51,7 +53,7 @@ pub(crate) enum Changes {
 }
 
 impl Form {
-    pub(crate) const ALL: [Form; 11] = [
+    pub(crate) const ALL: [Form; 12] = [
         Form::Cons,
         Form::Case,
         Form::Words,
@@ -63,10 +65,11 @@ impl Form {
         Form::Cell,
         Form::Late,
         Form::Tree,
+        Form::Loose,
     ];
 
     /// Forms whose references are words at fixed places, so that their heap can be marked beside its mutators.
-    pub(crate) const BY_MASK: [Form; 9] = [
+    pub(crate) const BY_MASK: [Form; 10] = [
         // More of those that lead on.
         Form::Cons,
         Form::Cons,
@@ -77,14 +80,16 @@ impl Form {
         Form::Text,
         Form::Plain,
         Form::Shown,
+        Form::Loose,
     ];
 
-    /// How many edges a new object has; `None` is as many as one likes.
+    /// How many edges a new object has; `None` is as many as one likes. That of a loose one is none later, but what it
+    /// is weak of.
     pub(crate) fn edges(self) -> Option<usize> {
         match self {
             Form::Words | Form::Bag | Form::Row => None,
             Form::Text | Form::Plain => Some(0),
-            Form::Shown | Form::Cell | Form::Late => Some(1),
+            Form::Shown | Form::Cell | Form::Late | Form::Loose => Some(1),
             Form::Tree => Some(2),
             Form::Cons => Some(3),
             Form::Case => Some(5),
@@ -98,14 +103,14 @@ impl Form {
             (Form::Case, 2) => Accepts::Only(Form::Shown),
             (Form::Case, 3) => Accepts::Only(Form::Plain),
             (Form::Case, _) => Accepts::Only(Form::Case),
-            (Form::Cons | Form::Words | Form::Shown, _) => Accepts::Only(Form::Cons),
+            (Form::Cons | Form::Words | Form::Shown | Form::Loose, _) => Accepts::Only(Form::Cons),
             _ => Accepts::Any,
         }
     }
 
     /// An edge that is never absent.
     pub(crate) fn requires(self, edge: usize) -> bool {
-        self == Form::Case && edge < 3
+        self == Form::Case && edge < 3 || self == Form::Loose
     }
 
     pub(crate) fn changes(self, edge: usize) -> Changes {
@@ -175,6 +180,8 @@ pub(crate) trait World: Sized {
     fn weak<'gc>(cx: &Cx<'gc, Self::Kind>, any: Self::Any<'gc>) -> Self::Weak;
     fn upgrade<'gc>(cx: &Cx<'gc, Self::Kind>, weak: &Self::Weak) -> Option<Self::Any<'gc>>;
     fn is_dead(weak: &Self::Weak) -> bool;
+    /// What a loose object leads to, if that is there.
+    fn weak_target<'gc>(cx: &Cx<'gc, Self::Kind>, loose: Self::Any<'gc>) -> Option<Self::Any<'gc>>;
 }
 
 /// Counts how often it is dropped.
@@ -367,6 +374,12 @@ macro_rules! world {
                 Fork { number: u64, left: Option<Any<'gc>>, right: Option<Box<Any<'gc>>> },
             }
 
+            #[derive(Trace)]
+            pub(crate) struct Loose<'gc> {
+                number: u64,
+                weak: GcWeak<'gc, Cons<'gc>>,
+            }
+
             #[derive(Clone, Copy, Trace)]
             pub(crate) enum Any<'gc> {
                 Cons(Gc<'gc, Cons<'gc>>),
@@ -380,6 +393,7 @@ macro_rules! world {
                 Cell(Gc<'gc, Cell<'gc>>),
                 Late(Gc<'gc, Late<'gc>>),
                 Tree(Gc<'gc, Tree<'gc>>),
+                Loose(Gc<'gc, Loose<'gc>>),
             }
 
             impl fmt::Debug for Any<'_> {
@@ -465,6 +479,10 @@ macro_rules! world {
                             }
                             Any::Late(late)
                         }
+                        Form::Loose => {
+                            let weak = Gc::downgrade(cx, only!(edges[0], Any::Cons).unwrap());
+                            Any::Loose(Gc::new(cx, Loose { number, weak }))
+                        }
                         Form::Tree => Any::Tree(Gc::new(
                             cx,
                             match (edges[0], edges[1]) {
@@ -518,6 +536,7 @@ macro_rules! world {
                         Any::Late(late) => {
                             (Form::Late, at(late), late.number, vec![late.later.get().copied()])
                         }
+                        Any::Loose(loose) => (Form::Loose, at(loose), loose.number, vec![]),
                         Any::Tree(tree) => match tree.as_ref() {
                             Tree::Leaf(number) => {
                                 (Form::Tree, at(tree), *number, vec![None, None])
@@ -601,6 +620,10 @@ macro_rules! world {
                     }
                 }
 
+                fn weak_target<'gc>(cx: &Cx<'gc, $kind>, loose: Any<'gc>) -> Option<Any<'gc>> {
+                    only!(Some(loose), Any::Loose).unwrap().weak.upgrade(cx).map(Any::Cons)
+                }
+
                 fn is_dead(weak: &AnyWeak) -> bool {
                     match weak {
                         $(AnyWeak::$form(weak) => weak.is_dead(),)*
@@ -615,11 +638,11 @@ macro_rules! world {
 world!(
     LocalWorld in local: Local, Lock, Lock, RefLock, Anything;
     Cons(Cons<'static>) Case(Case<'static>) Plain(Plain) Bag(Bag<'static>) Cell(Cell<'static>)
-    Late(Late<'static>) Tree(Tree<'static>)
+    Late(Late<'static>) Tree(Tree<'static>) Loose(Loose<'static>)
 );
 
 world!(
     SharedWorld in shared: Shared, Slot, SharedLock, SharedLock, Shareable;
     Cons(Cons<'static>) Case(Case<'static>) Plain(Plain) Bag(Bag<'static>) Cell(Cell<'static>)
-    Late(Late<'static>) Tree(Tree<'static>)
+    Late(Late<'static>) Tree(Tree<'static>) Loose(Loose<'static>)
 );
