@@ -374,3 +374,44 @@ fn storm(heap: &Heap, shapes: &[TypeLayout], thread: usize, made: &AtomicUsize) 
         made.fetch_add(1, Relaxed);
     }
 }
+
+#[test]
+fn mutators_that_stand_leave_their_processors_to_markers() {
+    use mallocgc::observe::Event;
+    // Only these cycles.
+    let heap = support::heap_with(Config { collect_every: 0, ..support::config() });
+    let workers = std::sync::Arc::new(AtomicUsize::new(0));
+    let seen = workers.clone();
+    heap.set_listener(Some(std::sync::Arc::new(move |event| {
+        if let Event::CycleEnd(record) = event {
+            seen.store(record.workers as usize, Relaxed);
+        }
+    })));
+    let array = heap.layout(&TypeLayout::repeat(1, 1)).unwrap();
+    let m = heap.attach().unwrap();
+    let live = m.new_array(array, 512 << 10).unwrap();
+    m.push_root(live);
+    let collect = || {
+        m.gc(Force::Now).unwrap();
+        workers.load(Relaxed)
+    };
+    // What is alive is known from a cycle on.
+    assert_eq!(collect(), 1);
+    assert_eq!(collect(), 1);
+    let (begun, done) = (Barrier::new(2), AtomicBool::new(false));
+    let both = std::thread::available_parallelism().unwrap().get().min(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = heap.attach().unwrap();
+            begun.wait();
+            while !done.load(Relaxed) {
+                other.poll();
+            }
+        });
+        begun.wait();
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(collect));
+        done.store(true, Relaxed);
+        assert_eq!(found.expect("a collection"), both);
+    });
+    assert_eq!(collect(), 1);
+}
