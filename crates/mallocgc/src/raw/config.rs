@@ -49,7 +49,7 @@ pub struct Config {
     /// Default true.
     pub huge_pages: bool,
     /// Threads that mark, the one that asked among them. 0, the default, is
-    /// one for every four processors, or for every mutator that has to stand meanwhile; four at most, and one for heaps so small
+    /// one for every four processors, four at most, and one for heaps so small
     /// that waking another would take longer than it saves. More threads stop
     /// the mutators for a shorter time and take more processor time in all, about a
     /// quarter with two: marks are then set by atomic operations. At most 256.

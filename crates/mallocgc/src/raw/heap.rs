@@ -43,13 +43,6 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 /// The most threads that mark, whatever is asked for.
 const MOST_WORKERS: usize = 256;
 
-/// The most threads that mark when nobody asks for a number.
-const MOST_WORKERS_UNASKED: usize = 4;
-
-/// With less alive at the last cycle a mutator that has to stand is no reason for another marker: to
-/// wake it takes longer than it saves.
-const SHARED_FROM_LIVE_BYTES: u64 = 2 << 20;
-
 /// Address range that must be left when a heap has been made: for mutators,
 /// which take 130 MiB each, and for threads.
 const ROOM_BYTES: usize = 512 << 20;
@@ -128,8 +121,6 @@ pub(crate) struct Inner {
     pub(crate) id: u64,
     pub(crate) config: Config,
     pub(crate) workers: usize,
-    /// When the heap was made: to ask takes files to be read.
-    processors: usize,
     pub(crate) pacer: Lock<PacerSettings>,
     pub(crate) limiting: Limiting,
     pub(crate) pressure: PressureHooks,
@@ -222,10 +213,9 @@ impl Heap {
         })?;
         let layouts = Layouts::new(&space)?;
         let zero_base = layouts.zero_base(&space)?;
-        let processors = os::processors();
         let workers = match config.workers {
             // As the origin: a quarter of the processors.
-            0 => processors.div_ceil(4).min(MOST_WORKERS_UNASKED),
+            0 => os::processors().div_ceil(4).min(4),
             workers => workers.min(MOST_WORKERS),
         };
         let pacer = PacerSettings {
@@ -249,7 +239,6 @@ impl Heap {
             id,
             config,
             workers,
-            processors,
             pacer: Lock::new(Rank::Observe, pacer),
             limiting,
             pressure: PressureHooks::new(),
@@ -547,28 +536,15 @@ impl Inner {
         self.collector.run(self.parts(), own, self.request(), &mut extensions)
     }
 
-    /// How many threads are to mark, and from how many bytes on more than one.
-    fn markers(&self) -> (usize, u64) {
-        if self.config.workers != 0 {
-            return (self.workers, 0);
-        }
-        // Mutators that have to stand leave their processors to the markers: this thread, those that run, and
-        // those that came for a cycle, too. Relaxed: what matters is how many, mostly.
-        let others = self.world.active() + self.collector_thread.waiting.load(Relaxed);
-        let standing = (others + 1).min(self.processors).min(MOST_WORKERS_UNASKED);
-        if standing > self.workers && self.history.live_bytes() >= SHARED_FROM_LIVE_BYTES {
-            return (standing, 0);
-        }
-        (self.workers, PARALLEL_FROM_BYTES)
-    }
-
     pub(crate) fn request(&self) -> Request {
-        let (workers, parallel_from_bytes) = self.markers();
         Request {
             pacer: *self.pacer.lock(),
             stop_limit: self.config.stop_limit,
-            workers,
-            parallel_from_bytes,
+            workers: self.workers,
+            parallel_from_bytes: match self.config.workers {
+                0 => PARALLEL_FROM_BYTES,
+                _ => 0,
+            },
             verify: match self.config.verify {
                 false => Verify::Off,
                 true => Verify::EachPhase,

@@ -114,13 +114,6 @@ impl World {
         self.gate.lower(CYCLE_DUE);
     }
 
-    /// Mutators that may touch the heap now, of which any may be at a boundary a moment later.
-    pub(crate) fn active(&self) -> usize {
-        let mut active = 0;
-        for_each(&self.mutators.lock(), |record| active += usize::from(record.state.is_active()));
-        active
-    }
-
     /// A record for this thread, active.
     pub(crate) fn attach(&self, space: &Space) -> Result<NonNull<MutatorRecord>, AttachError> {
         if self.has_abandoned() {
