@@ -35,6 +35,7 @@ const CHECKS: &[(&str, &str)] = &[
     ("typed-mark/graph", "5e9e7daff6f46bcc"),
     ("typed-bytes", "000000000000270f"),
     ("lisp", "9f98e3ac7e8efa3c"),
+    ("lisp/boxed", "09b757186f5f6fdd"),
 ];
 
 /// A run of the case as the command would ask for it.

@@ -16,6 +16,9 @@ func init() { register("lisp", lisp) }
 //go:embed lisp.scm
 var lispPrograms string
 
+//go:embed lisp-boxed.scm
+var boxedLispPrograms string
+
 type value = any
 
 type symbol struct{ name string }
@@ -363,21 +366,36 @@ func (m *lispMachine) eval(text string) value {
 
 func lisp(r *run) outcome {
 	m := &lispMachine{map[string]*symbol{}, map[string]*global{}}
-	m.eval(lispPrograms)
+	boxed := r.variant == "boxed"
+	if boxed {
+		m.eval(boxedLispPrograms)
+	} else {
+		m.eval(lispPrograms)
+	}
+	number := func(n int) string {
+		if boxed {
+			return fmt.Sprintf("'(%d)", n)
+		}
+		return strconv.Itoa(n)
+	}
 	check := newDigest()
 	cpu := map[string]uint64{}
 	for range r.number("passes") {
 		for _, program := range []string{"fib", "tak", "queens", "deriv"} {
 			watch := startWatch()
 			n := r.number(program)
-			form := fmt.Sprintf("(%s %d)", program, n)
+			form := fmt.Sprintf("(%s %s)", program, number(n))
 			switch program {
 			case "tak":
-				form = fmt.Sprintf("(tak %d %d %d)", n, n/3*2, n/3)
+				form = fmt.Sprintf("(tak %s %s %s)", number(n), number(n/3*2), number(n/3))
 			case "deriv":
-				form = fmt.Sprintf("(derivs %d)", n)
+				form = fmt.Sprintf("(derivs %s)", number(n))
 			}
-			check.add(uint64(m.eval(form).(int)))
+			result := m.eval(form)
+			if boxed {
+				result = result.(*pair).car
+			}
+			check.add(uint64(result.(int)))
 			cpu[program] += watch.cpu()
 		}
 	}

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 /// The sum.
 pub(crate) fn add<'gc>(cx: &Cx<'gc>, a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc> {
     match (a, b) {
-        (Value::Flonum(a), Value::Flonum(b)) => Ok(Value::Flonum(a + b)),
+        (Value::Flonum(a), Value::Flonum(b)) => Ok(Value::from(a.get() + b.get())),
         _ => number_of(a)?.add(number_of(b)?).value(cx),
     }
 }
@@ -20,14 +20,14 @@ pub(crate) fn add<'gc>(cx: &Cx<'gc>, a: Value<'gc>, b: Value<'gc>) -> Outcome<'g
 /// The difference.
 pub(crate) fn subtract<'gc>(cx: &Cx<'gc>, a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc> {
     match (a, b) {
-        (Value::Flonum(a), Value::Flonum(b)) => Ok(Value::Flonum(a - b)),
+        (Value::Flonum(a), Value::Flonum(b)) => Ok(Value::from(a.get() - b.get())),
         _ => number_of(a)?.subtract(number_of(b)?).value(cx),
     }
 }
 
 fn multiply<'gc>(cx: &Cx<'gc>, a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc> {
     match (a, b) {
-        (Value::Flonum(a), Value::Flonum(b)) => Ok(Value::Flonum(a * b)),
+        (Value::Flonum(a), Value::Flonum(b)) => Ok(Value::from(a.get() * b.get())),
         (Value::Fixnum(a), Value::Fixnum(b)) if a.checked_mul(b).is_some() => {
             Ok(Value::Fixnum(a * b))
         }
@@ -39,14 +39,9 @@ fn multiply<'gc>(cx: &Cx<'gc>, a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc> {
 pub(crate) fn compare_numbers<'gc>(a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc, Option<Ordering>> {
     match (a, b) {
         (Value::Fixnum(a), Value::Fixnum(b)) => Ok(Some(a.cmp(&b))),
-        (Value::Flonum(a), Value::Flonum(b)) => Ok(a.partial_cmp(&b)),
+        (Value::Flonum(a), Value::Flonum(b)) => Ok(a.get().partial_cmp(&b.get())),
         _ => Ok(number_of(a)?.compare(&number_of(b)?)),
     }
-}
-
-/// Whether two numbers are the same.
-pub(crate) fn numbers_equal<'gc>(a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc, bool> {
-    Ok(compare_numbers(a, b)? == Some(Ordering::Equal))
 }
 
 fn compare_all<'gc>(args: Arguments<'gc>, holds: fn(Ordering) -> bool) -> Outcome<'gc> {
@@ -55,7 +50,7 @@ fn compare_all<'gc>(args: Arguments<'gc>, holds: fn(Ordering) -> bool) -> Outcom
     for pair in args.windows(2) {
         all &= compare_numbers(pair[0].get(), pair[1].get())?.is_some_and(holds);
     }
-    Ok(Value::Bool(all))
+    Ok(Value::from(all))
 }
 
 fn fold<'gc>(
@@ -83,7 +78,7 @@ fn integer(value: Value<'_>) -> Outcome<'_, (BigInt, bool)> {
 fn integer_result<'gc>(cx: &Cx<'gc>, n: BigInt, exact: bool) -> Outcome<'gc> {
     match exact {
         true => Number::Big(n).value(cx),
-        false => Ok(Value::Flonum(n.to_f64().unwrap_or(f64::NAN))),
+        false => Ok(Value::from(n.to_f64().unwrap_or(f64::NAN))),
     }
 }
 
@@ -92,7 +87,7 @@ macro_rules! float_function {
     ($function:expr) => {
         |_, args| {
             let function: fn(f64) -> f64 = $function;
-            Ok(Value::Flonum(function(float(args[0].get())?)))
+            Ok(Value::from(function(float(args[0].get())?)))
         }
     };
 }
@@ -104,7 +99,7 @@ fn round<'gc>(
     of_ratio: fn(&num_rational::BigRational) -> BigInt,
 ) -> Outcome<'gc> {
     match number_of(value)? {
-        Number::Flo(n) => Ok(Value::Flonum(of_float(n))),
+        Number::Flo(n) => Ok(Value::from(of_float(n))),
         Number::Ratio(n) => Number::Big(of_ratio(&n)).value(cx),
         _ => Ok(value),
     }
@@ -149,7 +144,7 @@ fn expt<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
             None => {}
         }
     }
-    Ok(Value::Flonum(base.float().powf(exponent.float())))
+    Ok(Value::from(base.float().powf(exponent.float())))
 }
 
 fn sqrt<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
@@ -164,7 +159,7 @@ fn sqrt<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
             return Number::Big(roots.0).divide(Number::Big(roots.1))?.value(vm.cx);
         }
     }
-    Ok(Value::Flonum(n.float().sqrt()))
+    Ok(Value::from(n.float().sqrt()))
 }
 
 fn exact_integer_sqrt<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
@@ -209,7 +204,7 @@ fn string_to_number<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<
     let string = crate::value::to_string(args[0].get().text()?);
     match number::parse(&string, radix(args)?) {
         Some(number) => number.value(vm.cx),
-        None => Ok(Value::Bool(false)),
+        None => Ok(Value::False),
     }
 }
 
@@ -224,7 +219,7 @@ fn extreme<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>, wanted: Ordering) ->
             best = other;
         }
     }
-    if exact { best.value(vm.cx) } else { Ok(Value::Flonum(best.float())) }
+    if exact { best.value(vm.cx) } else { Ok(Value::from(best.float())) }
 }
 
 fn exact<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
@@ -235,7 +230,7 @@ fn exact<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
 }
 
 fn test(value: Value<'_>, holds: fn(&Number) -> bool) -> Outcome<'_> {
-    Ok(Value::Bool(holds(&number_of(value)?)))
+    Ok(Value::from(holds(&number_of(value)?)))
 }
 
 fn logarithm<'gc>(_: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
@@ -243,7 +238,7 @@ fn logarithm<'gc>(_: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
         return Ok(Value::Fixnum(0));
     }
     let n = float(args[0].get())?;
-    Ok(Value::Flonum(match args.get(1) {
+    Ok(Value::from(match args.get(1) {
         Some(base) => n.ln() / float(base.get())?.ln(),
         None => n.ln(),
     }))
@@ -270,7 +265,7 @@ fn rationalize<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> 
     let exact = x.is_exact() && y.is_exact();
     let infinite = |n: &Number| n.float().is_infinite();
     if infinite(&y) {
-        return Ok(Value::Flonum(if infinite(&x) { f64::NAN } else { 0.0 }));
+        return Ok(Value::from(if infinite(&x) { f64::NAN } else { 0.0 }));
     }
     let ratio = |n: Number| match n.exact() {
         Some(Number::Ratio(n)) => Some(n),
@@ -289,7 +284,7 @@ fn rationalize<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> 
         simplest(&low, &high)
     };
     let found = Number::Ratio(found);
-    if exact { found.value(vm.cx) } else { Ok(Value::Flonum(found.float())) }
+    if exact { found.value(vm.cx) } else { Ok(Value::from(found.float())) }
 }
 
 fn divide<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
@@ -319,25 +314,25 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain(">", 1, ANY, |_, args| compare_all(args, |o| o == Ordering::Greater)),
     Primitive::plain("<=", 1, ANY, |_, args| compare_all(args, |o| o != Ordering::Greater)),
     Primitive::plain(">=", 1, ANY, |_, args| compare_all(args, |o| o != Ordering::Less)),
-    Primitive::plain("number?", 1, 1, |_, args| Ok(Value::Bool(is_number(args[0].get())))),
-    Primitive::plain("complex?", 1, 1, |_, args| Ok(Value::Bool(is_number(args[0].get())))),
-    Primitive::plain("real?", 1, 1, |_, args| Ok(Value::Bool(is_number(args[0].get())))),
+    Primitive::plain("number?", 1, 1, |_, args| Ok(Value::from(is_number(args[0].get())))),
+    Primitive::plain("complex?", 1, 1, |_, args| Ok(Value::from(is_number(args[0].get())))),
+    Primitive::plain("real?", 1, 1, |_, args| Ok(Value::from(is_number(args[0].get())))),
     Primitive::plain("rational?", 1, 1, |_, args| {
         let value = args[0].get();
-        Ok(Value::Bool(
+        Ok(Value::from(
             is_number(value) && number_of(value)?.float().is_finite()
                 || matches!(value, Value::Big(_) | Value::Ratio(_)),
         ))
     }),
     Primitive::plain("integer?", 1, 1, |_, args| {
         let value = args[0].get();
-        Ok(Value::Bool(is_number(value) && number_of(value)?.is_integer()))
+        Ok(Value::from(is_number(value) && number_of(value)?.is_integer()))
     }),
     Primitive::plain("exact-rational?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Fixnum(_) | Value::Big(_) | Value::Ratio(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Fixnum(_) | Value::Big(_) | Value::Ratio(_))))
     }),
     Primitive::plain("exact-integer?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Fixnum(_) | Value::Big(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Fixnum(_) | Value::Big(_))))
     }),
     Primitive::plain("exact?", 1, 1, |_, args| test(args[0].get(), Number::is_exact)),
     Primitive::plain("inexact?", 1, 1, |_, args| test(args[0].get(), |n| !n.is_exact())),
@@ -356,15 +351,15 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     }),
     Primitive::plain("negative?", 1, 1, |_, args| test(args[0].get(), Number::is_negative)),
     Primitive::plain("odd?", 1, 1, |_, args| {
-        Ok(Value::Bool(num_integer::Integer::is_odd(&integer(args[0].get())?.0)))
+        Ok(Value::from(num_integer::Integer::is_odd(&integer(args[0].get())?.0)))
     }),
     Primitive::plain("even?", 1, 1, |_, args| {
-        Ok(Value::Bool(num_integer::Integer::is_even(&integer(args[0].get())?.0)))
+        Ok(Value::from(num_integer::Integer::is_even(&integer(args[0].get())?.0)))
     }),
     Primitive::plain("max", 1, ANY, |vm, args| extreme(vm, args, Ordering::Greater)),
     Primitive::plain("min", 1, ANY, |vm, args| extreme(vm, args, Ordering::Less)),
     Primitive::plain("abs", 1, 1, |vm, args| match number_of(args[0].get())? {
-        Number::Flo(n) => Ok(Value::Flonum(n.abs())),
+        Number::Flo(n) => Ok(Value::from(n.abs())),
         n if n.is_negative() => multiply(vm.cx, Value::Fixnum(-1), args[0].get()),
         _ => Ok(args[0].get()),
     }),
@@ -389,7 +384,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("lcm", 0, ANY, |vm, args| gcd_or_lcm(vm, args, 1, num_integer::Integer::lcm)),
     Primitive::plain("numerator", 1, 1, |vm, args| match number_of(args[0].get())?.exact() {
         Some(Number::Ratio(n)) if matches!(args[0].get(), Value::Flonum(_)) => {
-            Ok(Value::Flonum(n.numer().to_f64().unwrap_or(f64::NAN)))
+            Ok(Value::from(n.numer().to_f64().unwrap_or(f64::NAN)))
         }
         Some(Number::Ratio(n)) => Number::Big(n.numer().clone()).value(vm.cx),
         _ => Ok(args[0].get()),
@@ -398,7 +393,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         let inexact = matches!(args[0].get(), Value::Flonum(_));
         match number_of(args[0].get())?.exact() {
             Some(Number::Ratio(n)) => integer_result(vm.cx, n.denom().clone(), !inexact),
-            _ if inexact => Ok(Value::Flonum(1.0)),
+            _ if inexact => Ok(Value::from(1.0)),
             _ => Ok(Value::Fixnum(1)),
         }
     }),
@@ -417,7 +412,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("rationalize", 2, 2, rationalize),
     Primitive::plain("exp", 1, 1, |_, args| match args[0].get() {
         Value::Fixnum(0) => Ok(Value::Fixnum(1)),
-        value => Ok(Value::Flonum(float(value)?.exp())),
+        value => Ok(Value::from(float(value)?.exp())),
     }),
     Primitive::plain("log", 1, 2, logarithm),
     Primitive::plain("sin", 1, 1, float_function!(f64::sin)),
@@ -428,8 +423,8 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("atan", 1, 2, |_, args| {
         let y = float(args[0].get())?;
         match args.get(1) {
-            Some(x) => Ok(Value::Flonum(y.atan2(float(x.get())?))),
-            None => Ok(Value::Flonum(y.atan())),
+            Some(x) => Ok(Value::from(y.atan2(float(x.get())?))),
+            None => Ok(Value::from(y.atan())),
         }
     }),
     Primitive::plain("square", 1, 1, |vm, args| multiply(vm.cx, args[0].get(), args[0].get())),
@@ -438,8 +433,8 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("expt", 2, 2, expt),
     Primitive::plain("exact", 1, 1, exact),
     Primitive::plain("inexact->exact", 1, 1, exact),
-    Primitive::plain("inexact", 1, 1, |_, args| Ok(Value::Flonum(float(args[0].get())?))),
-    Primitive::plain("exact->inexact", 1, 1, |_, args| Ok(Value::Flonum(float(args[0].get())?))),
+    Primitive::plain("inexact", 1, 1, |_, args| Ok(Value::from(float(args[0].get())?))),
+    Primitive::plain("exact->inexact", 1, 1, |_, args| Ok(Value::from(float(args[0].get())?))),
     Primitive::plain("number->string", 1, 2, number_to_string),
     Primitive::plain("string->number", 1, 2, string_to_number),
 ];

@@ -7,9 +7,10 @@
 use crate::primitive::Primitive;
 use crate::value::Value;
 use mallocgc::typed::{Gc, Static, Trace};
+use std::cmp::Ordering;
 
 /// An instruction. "Push" is onto the stack, "pop" from it; numbers name slots of the frame,
-/// captured values, or constants.
+/// captured values, or constants. Operands are on the stack if the name does not say where else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Constant(u32),
@@ -38,11 +39,50 @@ pub(crate) enum Op {
     },
     Jump(u32),
     JumpIfFalse(u32),
+    /// `Unless…` goes there if a test does not hold.
+    UnlessNull(u32),
+    UnlessNullLocal {
+        slot: u16,
+        to: u32,
+    },
+    UnlessPair(u32),
+    UnlessPairLocal {
+        slot: u16,
+        to: u32,
+    },
+    UnlessEq(u32),
+    Unless {
+        order: Orders,
+        to: u32,
+    },
+    UnlessFixnum {
+        order: Orders,
+        n: i32,
+        to: u32,
+    },
+    UnlessLocalFixnum {
+        order: Orders,
+        slot: u16,
+        n: i32,
+        to: u32,
+    },
+    UnlessLocals {
+        order: Orders,
+        a: u16,
+        b: u16,
+        to: u32,
+    },
     /// Pushes where to go on after the call.
     Frame(u32),
+    /// The same, and then a global variable, the procedure.
+    FrameGlobal {
+        to: u32,
+        index: u32,
+    },
     Call(u32),
     TailCall(u32),
     Return,
+    ReturnLocal(u32),
     Pop,
     /// Removes so many slots below the top.
     Slide(u32),
@@ -52,16 +92,26 @@ pub(crate) enum Op {
         count: u8,
     },
     Car,
+    CarLocal(u32),
     Cdr,
+    CdrLocal(u32),
     Cons,
     Add,
-    Subtract,
     AddFixnum(i32),
-    Less,
-    Greater,
-    LessOrEqual,
-    GreaterOrEqual,
-    NumbersEqual,
+    AddLocalFixnum {
+        slot: u16,
+        n: i32,
+    },
+    AddLocals {
+        a: u16,
+        b: u16,
+    },
+    Subtract,
+    SubtractLocals {
+        a: u16,
+        b: u16,
+    },
+    Compare(Orders),
     Eq,
     IsNull,
     IsPair,
@@ -76,6 +126,45 @@ pub(crate) enum Op {
     RestoreDynamic,
     /// Calls the procedure in the first slot with the values on top.
     Receive,
+}
+
+const _: () = assert!(size_of::<Op>() == 12);
+
+/// Orders of two numbers in which a comparison holds: a bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Orders(u8);
+
+impl Orders {
+    const LESS: u8 = 1;
+    const EQUAL: u8 = 2;
+    const GREATER: u8 = 4;
+
+    /// Those of a primitive that compares numbers.
+    pub(crate) fn of(name: &str) -> Option<Orders> {
+        Some(Orders(match name {
+            "<" => Orders::LESS,
+            "=" => Orders::EQUAL,
+            ">" => Orders::GREATER,
+            "<=" => Orders::LESS | Orders::EQUAL,
+            ">=" => Orders::GREATER | Orders::EQUAL,
+            _ => return None,
+        }))
+    }
+
+    /// Those of the same comparison with its operands the other way round.
+    pub(crate) fn turned(self) -> Orders {
+        Orders(
+            (self.0 & Orders::EQUAL)
+                | (self.0 & Orders::LESS) << 2
+                | (self.0 & Orders::GREATER) >> 2,
+        )
+    }
+
+    /// Whether the comparison holds.
+    #[inline(always)]
+    pub(crate) fn has(self, order: Ordering) -> bool {
+        self.0 & (1 << (order as i8 + 1)) != 0
+    }
 }
 
 /// Where a closure finds a value that it captures: a slot of the frame that makes it, or what that captured.
@@ -128,11 +217,7 @@ pub(crate) fn special_op(primitive: &Primitive, count: usize) -> Option<Op> {
         ("cons", 2) => Op::Cons,
         ("+", 2) => Op::Add,
         ("-", 2) => Op::Subtract,
-        ("<", 2) => Op::Less,
-        (">", 2) => Op::Greater,
-        ("<=", 2) => Op::LessOrEqual,
-        (">=", 2) => Op::GreaterOrEqual,
-        ("=", 2) => Op::NumbersEqual,
+        (name @ ("<" | ">" | "<=" | ">=" | "="), 2) => Op::Compare(Orders::of(name)?),
         ("eq?", 2) => Op::Eq,
         ("null?", 1) => Op::IsNull,
         ("pair?", 1) => Op::IsPair,
@@ -140,4 +225,21 @@ pub(crate) fn special_op(primitive: &Primitive, count: usize) -> Option<Op> {
         ("vector-ref", 2) => Op::VectorRef,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparisons_hold_in_their_orders() {
+        for (a, b) in [(1, 2), (2, 2), (3, 2)] {
+            let holds = |name: &str| Orders::of(name).unwrap().has(a.cmp(&b));
+            let turned = |name: &str| Orders::of(name).unwrap().turned().has(b.cmp(&a));
+            let expected = [a < b, a == b, a > b, a <= b, a >= b];
+            assert_eq!(["<", "=", ">", "<=", ">="].map(holds), expected);
+            assert_eq!(["<", "=", ">", "<=", ">="].map(turned), expected);
+        }
+        assert_eq!(Orders::of("eq?"), None);
+    }
 }

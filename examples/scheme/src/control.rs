@@ -78,7 +78,7 @@ fn condition<'gc>(value: Value<'gc>) -> Outcome<'gc, Gc<'gc, Condition<'gc>>> {
 }
 
 fn has_kind<'gc>(value: Value<'gc>, kind: Kind) -> Outcome<'gc> {
-    Ok(Value::Bool(matches!(value, Value::Condition(condition) if condition.kind == kind)))
+    Ok(Value::from(matches!(value, Value::Condition(condition) if condition.kind == kind)))
 }
 
 fn promise<'gc>(vm: &mut Vm<'gc, '_>, done: bool, value: Value<'gc>) -> Outcome<'gc> {
@@ -108,7 +108,7 @@ fn promise_chain<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc
 
 fn exit<'gc>(_: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
     Err(Fault::Exit(match args.first().map(|arg| arg.get()) {
-        None | Some(Value::Bool(true)) => 0,
+        None | Some(Value::True) => 0,
         Some(Value::Fixnum(n)) => n as i32,
         Some(_) => 1,
     }))
@@ -121,7 +121,7 @@ fn jiffies() -> i64 {
 
 /// The procedures.
 pub(crate) const PRIMITIVES: &[Primitive] = &[
-    Primitive::plain("procedure?", 1, 1, |_, args| Ok(Value::Bool(args[0].get().is_procedure()))),
+    Primitive::plain("procedure?", 1, 1, |_, args| Ok(Value::from(args[0].get().is_procedure()))),
     Primitive::control("apply", 1, ANY, apply),
     Primitive::control("call-with-current-continuation", 1, 1, call_cc),
     Primitive::control("call/cc", 1, 1, call_cc),
@@ -162,7 +162,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("%uncaught", 1, 1, |_, args| Err(Fault::Uncaught(args[0].get()))),
     Primitive::plain("%make-error", 1, ANY, error),
     Primitive::plain("error-object?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Condition(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Condition(_))))
     }),
     Primitive::plain("error-object-message", 1, 1, |_, args| Ok(condition(args[0].get())?.message)),
     Primitive::plain("error-object-irritants", 1, 1, |_, args| {
@@ -175,13 +175,13 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("file-error?", 1, 1, |_, args| has_kind(args[0].get(), Kind::File)),
     Primitive::plain("out-of-memory?", 1, 1, |_, args| has_kind(args[0].get(), Kind::OutOfMemory)),
     Primitive::plain("promise?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Promise(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Promise(_))))
     }),
     Primitive::plain("%make-promise", 2, 2, |vm, args| {
         promise(vm, args[0].get().is_true(), args[1].get())
     }),
     Primitive::plain("%promise-done?", 1, 1, |_, args| {
-        Ok(Value::Bool(promise_of(args[0].get())?.state.get().done.get()))
+        Ok(Value::from(promise_of(args[0].get())?.state.get().done.get()))
     }),
     Primitive::plain("%promise-value", 1, 1, |_, args| {
         Ok(promise_of(args[0].get())?.state.get().value.get())
@@ -197,7 +197,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     }),
     Primitive::plain("%primitive-name", 1, 1, |vm, args| match args[0].get() {
         Value::Primitive(primitive) => text(vm.cx, primitive.name),
-        _ => Ok(Value::Bool(false)),
+        _ => Ok(Value::False),
     }),
     Primitive::plain("environment", 0, ANY, environment),
     Primitive::plain("interaction-environment", 0, 0, |vm, _| {
@@ -215,12 +215,12 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("jiffies-per-second", 0, 0, |_, _| Ok(Value::Fixnum(1_000_000))),
     Primitive::plain("current-second", 0, 0, |_, _| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Ok(Value::Flonum(now.map_or(0.0, |since| since.as_secs_f64())))
+        Ok(Value::from(now.map_or(0.0, |since| since.as_secs_f64())))
     }),
     Primitive::plain("get-environment-variable", 1, 1, |vm, args| {
         match std::env::var(to_string(args[0].get().text()?)) {
             Ok(value) => text(vm.cx, &value),
-            Err(_) => Ok(Value::Bool(false)),
+            Err(_) => Ok(Value::False),
         }
     }),
     Primitive::plain("get-environment-variables", 0, 0, |vm, _| {

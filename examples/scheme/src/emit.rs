@@ -4,7 +4,7 @@
 //! closure captures, unless it is a procedure that nobody sets: those are made first, all of them, and then patched with
 //! each other. All other variables are slots of the frame, at places known here.
 
-use crate::code::{Capture, Code, Op, Place, special_op};
+use crate::code::{Capture, Code, Op, Orders, Place, special_op};
 use crate::compile::{At, Compiler, Lambda, Node};
 use crate::primitive::{Primitive, index_of};
 use crate::value::{Kind, Outcome, Value, fault};
@@ -96,7 +96,19 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
     fn patch(&mut self, at: u32) {
         let here = self.here();
         match &mut self.ops[at as usize].0 {
-            Op::Jump(to) | Op::JumpIfFalse(to) | Op::Frame(to) => *to = here,
+            Op::Jump(to)
+            | Op::JumpIfFalse(to)
+            | Op::UnlessNull(to)
+            | Op::UnlessNullLocal { to, .. }
+            | Op::UnlessPair(to)
+            | Op::UnlessPairLocal { to, .. }
+            | Op::UnlessEq(to)
+            | Op::Unless { to, .. }
+            | Op::UnlessFixnum { to, .. }
+            | Op::UnlessLocalFixnum { to, .. }
+            | Op::UnlessLocals { to, .. }
+            | Op::Frame(to)
+            | Op::FrameGlobal { to, .. } => *to = here,
             other => unreachable!("{other:?} goes nowhere"),
         }
     }
@@ -148,9 +160,24 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
         u16::try_from(slot).map_err(too_many)
     }
 
+    /// The slot of a variable that can be read without further ado.
+    fn plain_slot(&self, node: &Node<'gc>) -> Option<u16> {
+        let Node::Local(variable) = node else { return None };
+        let may_be_early =
+            self.compiler.variables[*variable].defined && !self.fixed.contains(variable);
+        let slot = *self.slots.get(variable)?;
+        let slot = (!may_be_early && !self.is_boxed(*variable)).then_some(slot)?;
+        u16::try_from(slot).ok()
+    }
+
     // --- expressions -------------------------------------------------------
 
     fn emit(&mut self, node: &Node<'gc>, how: Use) -> Outcome<'gc, ()> {
+        if let (Some(slot), Use::Tail) = (self.plain_slot(node), how) {
+            self.op(Op::ReturnLocal(slot.into()));
+            self.grow(1);
+            return Ok(());
+        }
         match node {
             Node::Constant(Value::Fixnum(n)) if i32::try_from(*n).is_ok() => {
                 self.op(Op::Fixnum(*n as i32));
@@ -274,10 +301,7 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
         other: &Node<'gc>,
         how: Use,
     ) -> Outcome<'gc, ()> {
-        self.emit(test, Use::Push)?;
-        let to_other = self.here();
-        self.op(Op::JumpIfFalse(0));
-        self.depth -= 1;
+        let to_other = self.test(test)?;
         let depth = self.depth;
         self.emit(then, how)?;
         let to_end = self.here();
@@ -294,6 +318,81 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
         Ok(())
     }
 
+    /// Goes on only if a test holds; returns the instruction that must be told where to go else.
+    fn test(&mut self, test: &Node<'gc>) -> Outcome<'gc, u32> {
+        let depth = self.depth;
+        let op = match test {
+            Node::Primitive(primitive, arguments, at) => {
+                let op = self.test_op(primitive, arguments, *at)?;
+                // Where it fails is where its operands are.
+                self.at(*at);
+                op
+            }
+            _ => {
+                self.emit(test, Use::Push)?;
+                Op::JumpIfFalse(0)
+            }
+        };
+        self.depth = depth;
+        self.op(op);
+        Ok(self.here() - 1)
+    }
+
+    /// The instruction that tests what a primitive would return; pushes its operands.
+    fn test_op(
+        &mut self,
+        primitive: &'static Primitive,
+        arguments: &[Node<'gc>],
+        at: At,
+    ) -> Outcome<'gc, Op> {
+        let to = 0;
+        let slot = |emitter: &Self, argument: usize| emitter.plain_slot(&arguments[argument]);
+        match (primitive.name, arguments.len(), Orders::of(primitive.name)) {
+            ("null?", 1, _) => {
+                if let Some(slot) = slot(self, 0) {
+                    return Ok(Op::UnlessNullLocal { slot, to });
+                }
+                self.emit(&arguments[0], Use::Push)?;
+                Ok(Op::UnlessNull(to))
+            }
+            ("pair?", 1, _) => {
+                if let Some(slot) = slot(self, 0) {
+                    return Ok(Op::UnlessPairLocal { slot, to });
+                }
+                self.emit(&arguments[0], Use::Push)?;
+                Ok(Op::UnlessPair(to))
+            }
+            ("eq?", 2, _) => {
+                self.emit(&arguments[0], Use::Push)?;
+                self.emit(&arguments[1], Use::Push)?;
+                Ok(Op::UnlessEq(to))
+            }
+            (_, 2, Some(order)) => {
+                let (mut order, mut a, mut b) = (order, &arguments[0], &arguments[1]);
+                if fixnum(a).is_some() {
+                    (order, a, b) = (order.turned(), b, a);
+                }
+                match (self.plain_slot(a), fixnum(b), self.plain_slot(b)) {
+                    (Some(slot), Some(n), _) => Ok(Op::UnlessLocalFixnum { order, slot, n, to }),
+                    (Some(a), _, Some(b)) => Ok(Op::UnlessLocals { order, a, b, to }),
+                    (_, Some(n), _) => {
+                        self.emit(a, Use::Push)?;
+                        Ok(Op::UnlessFixnum { order, n, to })
+                    }
+                    _ => {
+                        self.emit(a, Use::Push)?;
+                        self.emit(b, Use::Push)?;
+                        Ok(Op::Unless { order, to })
+                    }
+                }
+            }
+            _ => {
+                self.primitive(primitive, arguments, at)?;
+                Ok(Op::JumpIfFalse(to))
+            }
+        }
+    }
+
     fn call(
         &mut self,
         callee: &Node<'gc>,
@@ -303,11 +402,20 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
     ) -> Outcome<'gc, ()> {
         let depth = self.depth;
         let frame = self.here();
-        if how == Use::Push {
-            self.op(Op::Frame(0));
-            self.grow(1);
+        match (how, callee) {
+            (Use::Push, Node::Global(global, at)) => {
+                self.at(*at);
+                let index = self.constant(Value::Global(*global));
+                self.op(Op::FrameGlobal { to: 0, index });
+                self.grow(2);
+            }
+            (Use::Push, _) => {
+                self.op(Op::Frame(0));
+                self.grow(1);
+                self.emit(callee, Use::Push)?;
+            }
+            (Use::Tail, _) => self.emit(callee, Use::Push)?,
         }
-        self.emit(callee, Use::Push)?;
         for argument in arguments {
             self.emit(argument, Use::Push)?;
         }
@@ -332,9 +440,13 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
         at: At,
     ) -> Outcome<'gc, ()> {
         let depth = self.depth;
-        if let ("+" | "-", [value, Node::Constant(Value::Fixnum(n))]) = (primitive.name, arguments)
-            && let Ok(n) = i32::try_from(if primitive.name == "+" { *n } else { n.wrapping_neg() })
-        {
+        if let Some(op) = self.operation_on_locals(primitive, arguments) {
+            self.at(at);
+            self.op(op);
+            self.grow(1);
+            return Ok(());
+        }
+        if let Some((value, n)) = sum_with_fixnum(primitive, arguments) {
             self.emit(value, Use::Push)?;
             self.at(at);
             self.op(Op::AddFixnum(n));
@@ -350,6 +462,22 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
         self.depth = depth;
         self.grow(1);
         Ok(())
+    }
+
+    /// The instruction for a primitive whose operands are variables in slots, if it has one.
+    fn operation_on_locals(&self, primitive: &Primitive, arguments: &[Node<'gc>]) -> Option<Op> {
+        if let Some((value, n)) = sum_with_fixnum(primitive, arguments) {
+            return Some(Op::AddLocalFixnum { slot: self.plain_slot(value)?, n });
+        }
+        match (primitive.name, arguments) {
+            ("car", [list]) => Some(Op::CarLocal(self.plain_slot(list)?.into())),
+            ("cdr", [list]) => Some(Op::CdrLocal(self.plain_slot(list)?.into())),
+            ("+", [a, b]) => Some(Op::AddLocals { a: self.plain_slot(a)?, b: self.plain_slot(b)? }),
+            ("-", [a, b]) => {
+                Some(Op::SubtractLocals { a: self.plain_slot(a)?, b: self.plain_slot(b)? })
+            }
+            _ => None,
+        }
     }
 
     // --- procedures --------------------------------------------------------
@@ -457,5 +585,29 @@ impl<'c, 'gc> Emitter<'c, 'gc> {
             }
         }
         Ok(())
+    }
+}
+
+/// A number that fits an instruction.
+fn fixnum(node: &Node<'_>) -> Option<i32> {
+    match node {
+        Node::Constant(Value::Fixnum(n)) => i32::try_from(*n).ok(),
+        _ => None,
+    }
+}
+
+/// The sum that a primitive makes of a value and a number.
+fn sum_with_fixnum<'n, 'gc>(
+    primitive: &Primitive,
+    arguments: &'n [Node<'gc>],
+) -> Option<(&'n Node<'gc>, i32)> {
+    match (primitive.name, arguments) {
+        ("+", [a, b]) => match (fixnum(a), fixnum(b)) {
+            (_, Some(n)) => Some((a, n)),
+            (Some(n), None) => Some((b, n)),
+            _ => None,
+        },
+        ("-", [a, b]) => Some((a, fixnum(b)?.checked_neg()?)),
+        _ => None,
     }
 }

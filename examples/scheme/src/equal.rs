@@ -76,9 +76,8 @@ pub(crate) fn hash(value: Value<'_>, by_equal: bool) -> u64 {
         }
         match value {
             Value::Fixnum(n) => n.hash(&mut hasher),
-            Value::Flonum(n) => n.to_bits().hash(&mut hasher),
+            Value::Flonum(n) => n.hash(&mut hasher),
             Value::Char(c) => c.hash(&mut hasher),
-            Value::Bool(b) => b.hash(&mut hasher),
             Value::Big(n) => n.0.hash(&mut hasher),
             Value::Ratio(n) => n.0.hash(&mut hasher),
             Value::Primitive(primitive) => std::ptr::hash(primitive, &mut hasher),

@@ -7,7 +7,7 @@ use crate::value::{Outcome, Value, cons, list, list_with_tail, text, to_string, 
 use mallocgc::typed::Gc;
 
 fn bool<'gc>(value: bool) -> Outcome<'gc> {
-    Ok(Value::Bool(value))
+    Ok(Value::from(value))
 }
 
 /// Follows a path of `a` and `d` from its end, as in `cadr`.
@@ -118,9 +118,11 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("eqv?", 2, 2, |_, args| bool(args[0].get().is_equivalent(args[1].get()))),
     Primitive::plain("equal?", 2, 2, |_, args| bool(is_equal(args[0].get(), args[1].get()))),
     Primitive::plain("not", 1, 1, |_, args| bool(!args[0].get().is_true())),
-    Primitive::plain("boolean?", 1, 1, |_, args| bool(matches!(args[0].get(), Value::Bool(_)))),
+    Primitive::plain("boolean?", 1, 1, |_, args| {
+        bool(matches!(args[0].get(), Value::True | Value::False))
+    }),
     Primitive::plain("boolean=?", 1, ANY, |_, args| {
-        all_same(args, |arg| matches!(arg, Value::Bool(_)), "a boolean")
+        all_same(args, |arg| matches!(arg, Value::True | Value::False), "a boolean")
     }),
     Primitive::plain("pair?", 1, 1, |_, args| bool(matches!(args[0].get(), Value::Pair(_)))),
     Primitive::plain("null?", 1, 1, |_, args| bool(matches!(args[0].get(), Value::Nil))),

@@ -14,8 +14,8 @@ use crate::environment::Environment;
 use crate::port::Port;
 use crate::primitive::Run;
 use crate::value::{
-    Closure, Condition, Elements, Fault, Outcome, Report, Symbol, Value, elements, fault, list,
-    text,
+    Closure, Condition, Elements, Fault, Outcome, Report, ReturnTo, Symbol, Value, elements, fault,
+    list, text,
 };
 use crate::value::{Kind, wrong};
 use mallocgc::typed::{Cx, Gc, Lock, RefLock, Static, Trace};
@@ -259,7 +259,7 @@ impl<'gc, 'a> Vm<'gc, 'a> {
 
     fn put_bottom(&self, closure: Gc<'gc, Closure<'gc>>) {
         self.put(0, Value::Closure(closure));
-        self.put(1, Value::Return(0, 0));
+        self.put(1, Value::Return(ReturnTo::new(0, 0)));
     }
 
     // --- calls -------------------------------------------------------------
@@ -268,16 +268,14 @@ impl<'gc, 'a> Vm<'gc, 'a> {
     #[inline(always)]
     pub(crate) fn return_value(&mut self, value: Value<'gc>) {
         let at = self.sp - 1;
-        let Value::Return(pc, back) = self.stack[at].get() else {
-            unreachable!("no place to return to")
-        };
+        let Value::Return(to) = self.stack[at].get() else { unreachable!("no place to return to") };
         self.put(at, value);
-        self.fp = at - back as usize;
+        self.fp = at - to.back();
         let Value::Closure(closure) = self.stack[self.fp - 1].get() else {
             unreachable!("a frame is of a closure")
         };
         self.closure = closure;
-        self.pc = pc as usize;
+        self.pc = to.pc();
     }
 
     /// Does the call that is due, or begins it.
@@ -430,7 +428,7 @@ impl<'gc, 'a> Vm<'gc, 'a> {
     ) {
         self.put(base, Value::Closure(then));
         self.put(base + 1, kept);
-        self.put(base + 2, Value::Return(0, 1));
+        self.put(base + 2, Value::Return(ReturnTo::new(0, 1)));
         self.put(base + 3, thunk);
         (self.sp, self.apply) = (base + 4, Some(0));
         self.high = self.high.max(self.sp);
@@ -530,7 +528,7 @@ impl<'gc, 'a> Vm<'gc, 'a> {
         let end = frozen.count;
         let below = |end: usize| match values[end - 1].get() {
             // The frame's closure is a slot below its first.
-            Value::Return(_, back) => end - 2 - back as usize,
+            Value::Return(to) => end - 2 - to.back(),
             _ => unreachable!("a segment ends with a place to return to"),
         };
         let mut start = below(end);
@@ -546,7 +544,7 @@ impl<'gc, 'a> Vm<'gc, 'a> {
         };
         // The topmost frame goes on, and may need all its slots.
         let back = match values[end - 1].get() {
-            Value::Return(_, back) => back as usize,
+            Value::Return(to) => to.back(),
             _ => 0,
         };
         let slots = match values[end - 2 - back].get() {
@@ -583,10 +581,10 @@ impl<'gc, 'a> Vm<'gc, 'a> {
             }
         };
         while place.0 == 0 && end > BOTTOM {
-            let Value::Return(pc, back) = self.stack[end - 1].get() else { break };
-            end -= back as usize + 2;
+            let Value::Return(to) = self.stack[end - 1].get() else { break };
+            end -= to.back() + 2;
             if let Value::Closure(closure) = self.stack[end].get() {
-                place = closure.code.place((pc as usize).saturating_sub(1));
+                place = closure.code.place(to.pc().saturating_sub(1));
             }
         }
         place
@@ -613,7 +611,7 @@ impl<'gc, 'a> Vm<'gc, 'a> {
         } else {
             let back = (self.sp - self.fp) as u32;
             // Nobody goes on behind what failed, but the frame is the caller's.
-            self.push(Value::Return(self.pc as u32, back));
+            self.push(Value::Return(ReturnTo::new(self.pc as u32, back)));
         }
         self.push(raise);
         self.push(value);

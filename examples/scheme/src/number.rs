@@ -26,7 +26,7 @@ use Number::{Big, Fix, Flo, Ratio};
 pub(crate) fn number(value: Value<'_>) -> Outcome<'_, Number> {
     Ok(match value {
         Value::Fixnum(n) => Fix(n),
-        Value::Flonum(n) => Flo(n),
+        Value::Flonum(n) => Flo(n.get()),
         Value::Big(n) => Big(n.0.clone()),
         Value::Ratio(n) => Ratio(n.0.clone()),
         other => return Err(wrong("a number", other)),
@@ -64,7 +64,7 @@ impl Number {
     pub(crate) fn value<'gc>(self, cx: &Cx<'gc>) -> Outcome<'gc> {
         Ok(match self {
             Fix(n) => Value::Fixnum(n),
-            Flo(n) => Value::Flonum(n),
+            Flo(n) => Value::from(n),
             Big(n) => match n.to_i64() {
                 Some(n) => Value::Fixnum(n),
                 None => Value::Big(Gc::try_new(cx, Static(n))?),

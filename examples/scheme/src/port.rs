@@ -242,7 +242,7 @@ fn read_char<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>, by: usize) -> Outc
     let mut state = input(vm, args, 0)?.state.borrow_mut();
     let Some(c) = state.peek() else { return Ok(Value::Eof) };
     state.advance(by);
-    Ok(Value::Char(c))
+    Ok(Value::from(c))
 }
 
 fn read_line<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
@@ -351,7 +351,7 @@ fn read<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
 }
 
 fn is_port<'gc>(args: Arguments<'gc>, holds: fn(&Port) -> bool) -> Outcome<'gc> {
-    Ok(Value::Bool(matches!(args[0].get(), Value::Port(port) if holds(&port))))
+    Ok(Value::from(matches!(args[0].get(), Value::Port(port) if holds(&port))))
 }
 
 impl<'gc> Vm<'gc, '_> {
@@ -420,11 +420,11 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("peek-char", 0, 1, |vm, args| read_char(vm, args, 0)),
     Primitive::plain("char-ready?", 0, 1, |vm, args| {
         input(vm, args, 0)?;
-        Ok(Value::Bool(true))
+        Ok(Value::True)
     }),
     Primitive::plain("u8-ready?", 0, 1, |vm, args| {
         input(vm, args, 0)?;
-        Ok(Value::Bool(true))
+        Ok(Value::True)
     }),
     Primitive::plain("read-line", 0, 1, read_line),
     Primitive::plain("read-string", 1, 2, read_string),
@@ -473,7 +473,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("close-output-port", 1, 1, close),
     Primitive::plain("file-exists?", 1, 1, |_, args| {
         let name = to_string(args[0].get().text()?);
-        Ok(Value::Bool(std::path::Path::new(&name).exists()))
+        Ok(Value::from(std::path::Path::new(&name).exists()))
     }),
     Primitive::plain("delete-file", 1, 1, |_, args| {
         let name = to_string(args[0].get().text()?);
@@ -495,7 +495,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     }),
     Primitive::plain("eof-object", 0, 0, |_, _| Ok(Value::Eof)),
     Primitive::plain("eof-object?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Eof)))
+        Ok(Value::from(matches!(args[0].get(), Value::Eof)))
     }),
     Primitive::plain("%standard-port", 1, 1, |vm, args| {
         Ok(match args[0].get() {

@@ -219,10 +219,10 @@ fn atom(value: Value<'_>, style: Style, out: &mut String) {
     };
     match value {
         Value::Nil => out.push_str("()"),
-        Value::Bool(true) => out.push_str("#t"),
-        Value::Bool(false) => out.push_str("#f"),
-        Value::Char(c) if style == Style::Write => character(c, out),
-        Value::Char(c) => out.push(c),
+        Value::True => out.push_str("#t"),
+        Value::False => out.push_str("#f"),
+        Value::Char(c) if style == Style::Write => character(c.get(), out),
+        Value::Char(c) => out.push(c.get()),
         Value::Symbol(name) => symbol(&name.name, style, out),
         Value::Alias(_) => {
             if let Ok(name) = base_symbol(value) {

@@ -351,8 +351,8 @@ impl<'a, 'gc> Reader<'a, 'gc> {
             _ => {
                 let word = self.word();
                 match word.as_str() {
-                    "t" | "true" => Ok(Value::Bool(true)),
-                    "f" | "false" => Ok(Value::Bool(false)),
+                    "t" | "true" => Ok(Value::True),
+                    "f" | "false" => Ok(Value::False),
                     _ => match number::parse(&format!("#{word}"), 10) {
                         Some(number) => number.value(self.cx),
                         None => self.error(&format!("unknown syntax #{word}")),
@@ -368,16 +368,16 @@ impl<'a, 'gc> Reader<'a, 'gc> {
         self.at += 1;
         let rest = self.word();
         if rest.is_empty() {
-            return Ok(Value::Char(first));
+            return Ok(Value::from(first));
         }
         let name = format!("{first}{rest}");
         if let Some(digits) = name.strip_prefix(['x', 'X'])
             && let Some(c) = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32)
         {
-            return Ok(Value::Char(c));
+            return Ok(Value::from(c));
         }
         match CHARACTER_NAMES.iter().find(|(known, _)| *known == name.to_lowercase()) {
-            Some(&(_, c)) => Ok(Value::Char(c)),
+            Some(&(_, c)) => Ok(Value::from(c)),
             None => self.error(&format!("unknown character #\\{name}")),
         }
     }

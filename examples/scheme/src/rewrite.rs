@@ -78,7 +78,7 @@ impl<'gc> Compiler<'_, 'gc> {
             (self.form("quote", &[name])?, self.form("quote", &[field_names])?);
         let make = self.form("%make-record-type", &[quoted, quoted_fields])?;
         let mut all = vec![self.form("define", &[name, make])?];
-        if !matches!(constructor, Value::Bool(false)) {
+        if !matches!(constructor, Value::False) {
             let (constructor, arguments) = match constructor {
                 Value::Pair(pair) => (pair.first.get(), pair.rest.get().list()?),
                 name => (*name, names.clone()),
@@ -87,7 +87,7 @@ impl<'gc> Compiler<'_, 'gc> {
             for field in &names {
                 record.push(match arguments.iter().any(|argument| argument.is(*field)) {
                     true => *field,
-                    false => Value::Bool(false),
+                    false => Value::False,
                 });
             }
             if !arguments.iter().all(|argument| names.iter().any(|name| name.is(*argument))) {
@@ -134,7 +134,7 @@ impl<'gc> Compiler<'_, 'gc> {
                 name => (name, None),
             };
             let temporary = self.system_name("t")?;
-            all.push(self.form("define", &[name, Value::Bool(false)])?);
+            all.push(self.form("define", &[name, Value::False])?);
             sets.push(self.form("set!", &[name, temporary])?);
             match next {
                 Some(next) => {
@@ -144,7 +144,7 @@ impl<'gc> Compiler<'_, 'gc> {
                 None => break temporary,
             }
         };
-        sets.push(Value::Bool(false));
+        sets.push(Value::False);
         let parameters = list_with_tail(self.cx, &temporaries, tail)?;
         let mut receiver = vec![parameters];
         receiver.extend(sets);

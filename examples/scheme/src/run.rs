@@ -1,12 +1,14 @@
 //! The loop that does instructions.
+//!
+//! While it goes on the registers are [`Frame`]'s, which the compiler keeps in the processor's; the [`Vm`] has them again
+//! whenever something else looks: a primitive, a fault, a call that is not of a closure with room on the stack.
 
-use crate::arithmetic::{add, compare_numbers, numbers_equal, subtract};
-use crate::code::{Capture, Op};
+use crate::arithmetic::{add, compare_numbers, subtract};
+use crate::code::{Capture, Op, Orders};
 use crate::machine::Vm;
 use crate::primitive::{Run, primitive_at};
-use crate::value::{Closure, Fault, Kind, Outcome, Value, cons, elements, fault, wrong};
-use mallocgc::typed::{Gc, Lock};
-use std::cmp::Ordering;
+use crate::value::{Closure, Fault, Kind, Outcome, ReturnTo, Value, cons, elements, fault, wrong};
+use mallocgc::typed::{Cx, Gc, Lock, Static};
 
 /// Calls between looks at whether the heap wants a boundary.
 const CALLS_BETWEEN_LOOKS: usize = 64;
@@ -21,7 +23,194 @@ fn too_early<'gc>() -> Fault<'gc> {
     fault(Kind::Primitive, "a variable is used before it is initialized", &[])
 }
 
-impl<'gc> Vm<'gc, '_> {
+/// The registers of what runs.
+struct Frame<'gc, 'a> {
+    cx: &'a Cx<'gc>,
+    stack: &'gc [Lock<Value<'gc>>],
+    closure: Gc<'gc, Closure<'gc>>,
+    ops: &'gc [Static<Op>],
+    constants: &'gc [Value<'gc>],
+    sp: usize,
+    fp: usize,
+    pc: usize,
+    high: usize,
+    /// Calls until the next look.
+    calls: usize,
+}
+
+impl<'gc> Frame<'gc, '_> {
+    #[inline(always)]
+    fn put(&self, slot: usize, value: Value<'gc>) {
+        self.stack[slot].set(self.cx, value);
+    }
+
+    #[inline(always)]
+    fn push(&mut self, value: Value<'gc>) {
+        self.put(self.sp, value);
+        self.sp += 1;
+    }
+
+    #[inline(always)]
+    fn top(&self) -> Value<'gc> {
+        self.stack[self.sp - 1].get()
+    }
+
+    #[inline(always)]
+    fn replace_top(&self, value: Value<'gc>) {
+        self.put(self.sp - 1, value);
+    }
+
+    /// The topmost two, the upper one last.
+    #[inline(always)]
+    fn two(&self) -> (Value<'gc>, Value<'gc>) {
+        (self.stack[self.sp - 2].get(), self.top())
+    }
+
+    #[inline(always)]
+    fn replace_two(&mut self, value: Value<'gc>) {
+        self.sp -= 1;
+        self.replace_top(value);
+    }
+
+    #[inline(always)]
+    fn slot(&self, number: u32) -> &'gc Lock<Value<'gc>> {
+        &self.stack[self.fp + number as usize]
+    }
+
+    #[inline(always)]
+    fn local(&self, number: impl Into<u32>) -> Value<'gc> {
+        self.slot(number.into()).get()
+    }
+
+    #[inline(always)]
+    fn go_to(&mut self, to: u32) {
+        self.pc = to as usize;
+    }
+
+    #[inline(always)]
+    fn go_unless(&mut self, holds: bool, to: u32) {
+        if !holds {
+            self.go_to(to);
+        }
+    }
+
+    /// What says that a call, whose frame begins at the top, returns to a place.
+    #[inline(always)]
+    fn return_to(&self, pc: u32) -> Value<'gc> {
+        Value::Return(ReturnTo::new(pc, (self.sp - self.fp) as u32))
+    }
+
+    /// A global variable's value.
+    #[inline(always)]
+    fn global(&self, index: u32) -> Outcome<'gc> {
+        let Value::Global(global) = self.constants[index as usize] else { unreachable!() };
+        let value = global.as_ref().value.get();
+        if matches!(value, Value::Undefined) {
+            return Err(unbound(Value::Symbol(global.name)));
+        }
+        Ok(value)
+    }
+
+    /// Goes on in a closure whose frame begins at `fp`.
+    #[inline(always)]
+    fn go_on_in(&mut self, closure: Gc<'gc, Closure<'gc>>, fp: usize, pc: usize) {
+        let code = closure.as_ref().code.as_ref();
+        (self.ops, self.constants) = (code.ops.as_ref(), code.constants.as_ref());
+        (self.closure, self.fp, self.pc) = (closure, fp, pc);
+    }
+
+    /// Leaves the frame, with a value.
+    #[inline(always)]
+    fn return_value(&mut self, value: Value<'gc>) {
+        let at = self.fp - 2;
+        let Value::Return(to) = self.stack[at].get() else { unreachable!("no place to return to") };
+        self.put(at, value);
+        self.sp = at + 1;
+        let fp = at - to.back();
+        let Value::Closure(closure) = self.stack[fp - 1].get() else {
+            unreachable!("a frame is of a closure")
+        };
+        self.go_on_in(closure, fp, to.pc());
+    }
+
+    /// Begins a call of a closure that takes just so many arguments, if there is room and no boundary is to be
+    /// looked for.
+    #[inline(always)]
+    fn enter_at_once(&mut self, count: usize) -> bool {
+        let base = self.sp - count - 1;
+        let Value::Closure(closure) = self.stack[base].get() else { return false };
+        let code = closure.as_ref().code.as_ref();
+        let end = base + 1 + code.slots as usize;
+        let is_plain = !code.rest && code.required as usize == count;
+        if !is_plain || end > self.stack.len() || self.calls == 0 {
+            return false;
+        }
+        self.calls -= 1;
+        self.high = self.high.max(end);
+        self.go_on_in(closure, base + 1, 0);
+        true
+    }
+
+    /// Moves a call over the frame that makes it.
+    #[inline(always)]
+    fn move_call_down(&mut self, count: usize) {
+        let (from, to) = (self.sp - count - 1, self.fp - 1);
+        for index in 0..=count {
+            self.put(to + index, self.stack[from + index].get());
+        }
+        self.sp = to + count + 1;
+    }
+
+    #[inline(always)]
+    fn set_boxed(&self, place: &Lock<Value<'gc>>) {
+        if let Value::Boxed(boxed) = place.get() {
+            boxed.set(self.cx, self.stack[self.sp].get());
+        }
+    }
+
+    #[inline(always)]
+    fn sum(&self, a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc> {
+        match (a, b) {
+            (Value::Fixnum(x), Value::Fixnum(y)) => match x.checked_add(y) {
+                Some(sum) => Ok(Value::Fixnum(sum)),
+                None => add(self.cx, a, b),
+            },
+            _ => add(self.cx, a, b),
+        }
+    }
+
+    #[inline(always)]
+    fn difference(&self, a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc> {
+        match (a, b) {
+            (Value::Fixnum(x), Value::Fixnum(y)) => match x.checked_sub(y) {
+                Some(difference) => Ok(Value::Fixnum(difference)),
+                None => subtract(self.cx, a, b),
+            },
+            _ => subtract(self.cx, a, b),
+        }
+    }
+}
+
+/// Whether two numbers are in one of these orders.
+#[inline(always)]
+fn are_in_order<'gc>(order: Orders, a: Value<'gc>, b: Value<'gc>) -> Outcome<'gc, bool> {
+    match (a, b) {
+        (Value::Fixnum(a), Value::Fixnum(b)) => Ok(order.has(a.cmp(&b))),
+        _ => Ok(compare_numbers(a, b)?.is_some_and(|found| order.has(found))),
+    }
+}
+
+/// What is in the box in a slot.
+#[inline(always)]
+fn unboxed<'gc>(place: &Lock<Value<'gc>>) -> Outcome<'gc> {
+    let Value::Boxed(boxed) = place.get() else { unreachable!("a box was put here") };
+    match boxed.get() {
+        Value::Undefined => Err(too_early()),
+        value => Ok(value),
+    }
+}
+
+impl<'gc, 'a> Vm<'gc, 'a> {
     /// Goes on until the program is at its end, with its value, or a boundary is due.
     pub(crate) fn run(&mut self) -> Outcome<'gc, Option<Value<'gc>>> {
         loop {
@@ -37,7 +226,10 @@ impl<'gc> Vm<'gc, '_> {
                 self.call(count)?;
                 continue;
             }
-            match self.instructions() {
+            let mut frame = self.take_frame();
+            let done = self.instructions(&mut frame);
+            self.put_back(&frame);
+            match done {
                 Ok(Some(value)) => return Ok(Some(value)),
                 Ok(None) => {}
                 Err(fault) => {
@@ -49,326 +241,296 @@ impl<'gc> Vm<'gc, '_> {
         }
     }
 
+    #[inline(always)]
+    fn take_frame(&self) -> Frame<'gc, 'a> {
+        let code = self.closure.as_ref().code.as_ref();
+        Frame {
+            cx: self.cx,
+            stack: self.stack,
+            closure: self.closure,
+            ops: code.ops.as_ref(),
+            constants: code.constants.as_ref(),
+            sp: self.sp,
+            fp: self.fp,
+            pc: self.pc,
+            high: self.high,
+            calls: (self.calls_left - 1) % CALLS_BETWEEN_LOOKS,
+        }
+    }
+
+    /// Of the stack there is one, which the frame does not change.
+    #[inline(always)]
+    fn put_back(&mut self, frame: &Frame<'gc, 'a>) {
+        (self.closure, self.sp, self.fp, self.pc) = (frame.closure, frame.sp, frame.fp, frame.pc);
+        self.high = frame.high;
+        self.calls_left -= (self.calls_left - 1) % CALLS_BETWEEN_LOOKS - frame.calls;
+    }
+
     /// Does instructions until a call is due. One that fails has changed nothing, and `pc` is behind it.
-    fn instructions(&mut self) -> Outcome<'gc, Option<Value<'gc>>> {
+    #[inline(always)]
+    fn instructions(&mut self, frame: &mut Frame<'gc, 'a>) -> Outcome<'gc, Option<Value<'gc>>> {
         loop {
-            let closure: &'gc Closure<'gc> = self.closure.as_ref();
-            let code = closure.code.as_ref();
-            let (ops, constants) = (code.ops.as_ref(), code.constants.as_ref());
-            loop {
-                let op = ops[self.pc].0;
-                self.pc += 1;
-                match op {
-                    Op::Constant(index) => self.push(constants[index as usize]),
-                    Op::Fixnum(n) => self.push(Value::Fixnum(i64::from(n))),
-                    Op::Local(slot) => self.push(self.stack[self.fp + slot as usize].get()),
-                    Op::LocalChecked(slot) => {
-                        let value = self.stack[self.fp + slot as usize].get();
-                        if matches!(value, Value::Undefined) {
-                            return Err(too_early());
-                        }
-                        self.push(value);
+            let op = frame.ops[frame.pc].0;
+            frame.pc += 1;
+            match op {
+                Op::Constant(index) => frame.push(frame.constants[index as usize]),
+                Op::Fixnum(n) => frame.push(Value::Fixnum(i64::from(n))),
+                Op::Local(slot) => frame.push(frame.local(slot)),
+                Op::LocalChecked(slot) => {
+                    let value = frame.local(slot);
+                    if matches!(value, Value::Undefined) {
+                        return Err(too_early());
                     }
-                    Op::LocalBoxed(slot) => {
-                        let value = unboxed(&self.stack[self.fp + slot as usize])?;
-                        self.push(value);
+                    frame.push(value);
+                }
+                Op::LocalBoxed(slot) => {
+                    let value = unboxed(frame.slot(slot))?;
+                    frame.push(value);
+                }
+                Op::Free(index) => frame.push(frame.closure.as_ref().free[index as usize].get()),
+                Op::FreeBoxed(index) => {
+                    let value = unboxed(&frame.closure.free[index as usize])?;
+                    frame.push(value);
+                }
+                Op::Global(index) => {
+                    let value = frame.global(index)?;
+                    frame.push(value);
+                }
+                Op::SetLocal(slot) => {
+                    frame.sp -= 1;
+                    frame.slot(slot).set(frame.cx, frame.stack[frame.sp].get());
+                }
+                Op::SetLocalBoxed(slot) => {
+                    frame.sp -= 1;
+                    frame.set_boxed(frame.slot(slot));
+                }
+                Op::SetFreeBoxed(index) => {
+                    frame.sp -= 1;
+                    frame.set_boxed(&frame.closure.free[index as usize]);
+                }
+                Op::SetGlobal(index) => {
+                    frame.global(index)?;
+                    frame.sp -= 1;
+                    self.define(frame, index);
+                }
+                Op::DefineGlobal(index) => {
+                    frame.sp -= 1;
+                    self.define(frame, index);
+                }
+                Op::Box(slot) => {
+                    let slot = frame.slot(slot);
+                    let boxed = Gc::try_new(frame.cx, Lock::new(slot.get()))?;
+                    slot.set(frame.cx, Value::Boxed(boxed));
+                }
+                Op::Closure(index) => {
+                    let Value::Code(code) = frame.constants[index as usize] else { unreachable!() };
+                    let captures = code.as_ref().captures.as_ref();
+                    let free = if captures.is_empty() {
+                        self.machine.empty
+                    } else {
+                        // Copies: what a call can see must be in memory, for as long as the loop goes on.
+                        let (locals, captured) = (&frame.stack[frame.fp..], frame.closure);
+                        let values = captures.iter().map(|capture| match capture.0 {
+                            Capture::Local(slot) => locals[slot as usize].get(),
+                            Capture::Free(index) => captured.free[index as usize].get(),
+                        });
+                        elements(frame.cx, values)?
+                    };
+                    let made = Gc::try_new(frame.cx, Closure { code, free })?;
+                    frame.push(Value::Closure(made));
+                }
+                Op::Patch { closure, free, from } => {
+                    let value = frame.local(from);
+                    if let Value::Closure(made) = frame.local(closure) {
+                        made.free[free as usize].set(frame.cx, value);
                     }
-                    Op::Free(index) => self.push(closure.free[index as usize].get()),
-                    Op::FreeBoxed(index) => {
-                        let value = unboxed(&closure.free[index as usize])?;
-                        self.push(value);
-                    }
-                    Op::Global(index) => {
-                        let Value::Global(global) = constants[index as usize] else {
-                            unreachable!()
-                        };
-                        let value = global.value.get();
-                        if matches!(value, Value::Undefined) {
-                            return Err(unbound(Value::Symbol(global.name)));
-                        }
-                        self.push(value);
-                    }
-                    Op::SetLocal(slot) => {
-                        self.sp -= 1;
-                        self.put(self.fp + slot as usize, self.stack[self.sp].get());
-                    }
-                    Op::SetLocalBoxed(slot) => {
-                        self.sp -= 1;
-                        let place = &self.stack[self.fp + slot as usize];
-                        self.set_boxed(place);
-                    }
-                    Op::SetFreeBoxed(index) => {
-                        self.sp -= 1;
-                        self.set_boxed(&closure.free[index as usize]);
-                    }
-                    Op::SetGlobal(index) => {
-                        let Value::Global(global) = constants[index as usize] else {
-                            unreachable!()
-                        };
-                        if matches!(global.value.get(), Value::Undefined) {
-                            return Err(unbound(Value::Symbol(global.name)));
-                        }
-                        self.sp -= 1;
-                        global.value.set(self.cx, self.stack[self.sp].get());
-                    }
-                    Op::DefineGlobal(index) => {
-                        let Value::Global(global) = constants[index as usize] else {
-                            unreachable!()
-                        };
-                        self.sp -= 1;
-                        global.value.set(self.cx, self.stack[self.sp].get());
-                    }
-                    Op::Box(slot) => {
-                        let slot = self.fp + slot as usize;
-                        let boxed = Gc::try_new(self.cx, Lock::new(self.stack[slot].get()))?;
-                        self.put(slot, Value::Boxed(boxed));
-                    }
-                    Op::Closure(index) => {
-                        let Value::Code(code) = constants[index as usize] else { unreachable!() };
-                        let free = if code.captures.is_empty() {
-                            self.machine.empty
-                        } else {
-                            let captured = code.captures.iter().map(|capture| match capture.0 {
-                                Capture::Local(slot) => self.stack[self.fp + slot as usize].get(),
-                                Capture::Free(index) => closure.free[index as usize].get(),
-                            });
-                            elements(self.cx, captured)?
-                        };
-                        let made = Gc::try_new(self.cx, Closure { code, free })?;
-                        self.push(Value::Closure(made));
-                    }
-                    Op::Patch { closure, free, from } => {
-                        let value = self.stack[self.fp + from as usize].get();
-                        if let Value::Closure(made) = self.stack[self.fp + closure as usize].get() {
-                            made.free[free as usize].set(self.cx, value);
-                        }
-                    }
-                    Op::Jump(to) => self.pc = to as usize,
-                    Op::JumpIfFalse(to) => {
-                        self.sp -= 1;
-                        if !self.stack[self.sp].get().is_true() {
-                            self.pc = to as usize;
-                        }
-                    }
-                    Op::Frame(to) => self.push(Value::Return(to, (self.sp - self.fp) as u32)),
-                    Op::Call(count) => {
-                        if self.enter_at_once(count as usize) {
-                            break;
-                        }
+                }
+                Op::Jump(to) => frame.go_to(to),
+                Op::JumpIfFalse(to) => {
+                    frame.sp -= 1;
+                    let is_true = frame.stack[frame.sp].get().is_true();
+                    frame.go_unless(is_true, to);
+                }
+                Op::UnlessNull(to) => {
+                    frame.sp -= 1;
+                    let is_null = matches!(frame.stack[frame.sp].get(), Value::Nil);
+                    frame.go_unless(is_null, to);
+                }
+                Op::UnlessNullLocal { slot, to } => {
+                    let is_null = matches!(frame.local(slot), Value::Nil);
+                    frame.go_unless(is_null, to);
+                }
+                Op::UnlessPair(to) => {
+                    frame.sp -= 1;
+                    let is_pair = matches!(frame.stack[frame.sp].get(), Value::Pair(_));
+                    frame.go_unless(is_pair, to);
+                }
+                Op::UnlessPairLocal { slot, to } => {
+                    let is_pair = matches!(frame.local(slot), Value::Pair(_));
+                    frame.go_unless(is_pair, to);
+                }
+                Op::UnlessEq(to) => {
+                    let (a, b) = frame.two();
+                    frame.sp -= 2;
+                    frame.go_unless(a.is(b), to);
+                }
+                Op::Unless { order, to } => {
+                    let (a, b) = frame.two();
+                    let holds = are_in_order(order, a, b)?;
+                    frame.sp -= 2;
+                    frame.go_unless(holds, to);
+                }
+                Op::UnlessFixnum { order, n, to } => {
+                    let holds = are_in_order(order, frame.top(), Value::Fixnum(i64::from(n)))?;
+                    frame.sp -= 1;
+                    frame.go_unless(holds, to);
+                }
+                Op::UnlessLocalFixnum { order, slot, n, to } => {
+                    let n = Value::Fixnum(i64::from(n));
+                    let holds = are_in_order(order, frame.local(slot), n)?;
+                    frame.go_unless(holds, to);
+                }
+                Op::UnlessLocals { order, a, b, to } => {
+                    let holds = are_in_order(order, frame.local(a), frame.local(b))?;
+                    frame.go_unless(holds, to);
+                }
+                Op::Frame(to) => frame.push(frame.return_to(to)),
+                Op::FrameGlobal { to, index } => {
+                    let value = frame.global(index)?;
+                    frame.push(frame.return_to(to));
+                    frame.push(value);
+                }
+                Op::Call(count) => {
+                    if !frame.enter_at_once(count as usize) {
                         self.apply = Some(count as usize);
                         return Ok(None);
                     }
-                    Op::TailCall(count) => {
-                        let count = count as usize;
-                        let from = self.sp - count - 1;
-                        let to = self.fp - 1;
-                        for index in 0..=count {
-                            self.put(to + index, self.stack[from + index].get());
-                        }
-                        self.sp = to + count + 1;
-                        if self.enter_at_once(count) {
-                            break;
-                        }
-                        self.apply = Some(count);
+                }
+                Op::TailCall(count) => {
+                    frame.move_call_down(count as usize);
+                    if !frame.enter_at_once(count as usize) {
+                        self.apply = Some(count as usize);
                         return Ok(None);
                     }
-                    Op::Return => {
-                        let value = self.top();
-                        self.sp = self.fp - 1;
-                        self.return_value(value);
-                        break;
-                    }
-                    Op::Pop => self.sp -= 1,
-                    Op::Slide(count) => {
-                        let value = self.top();
-                        self.sp -= count as usize;
-                        self.put(self.sp - 1, value);
-                    }
-                    Op::Primitive { index, count } => {
-                        let base = self.sp - count as usize;
-                        let Run::Plain(run) = primitive_at(index).run else { unreachable!() };
-                        let value = run(self, &self.stack[base..self.sp])?;
-                        self.sp = base;
-                        self.push(value);
-                    }
-                    Op::Car => {
-                        let pair = self.top().pair()?;
-                        self.put(self.sp - 1, pair.first.get());
-                    }
-                    Op::Cdr => {
-                        let pair = self.top().pair()?;
-                        self.put(self.sp - 1, pair.rest.get());
-                    }
-                    Op::Cons => {
-                        let (first, rest) = self.two();
-                        let pair = cons(self.cx, first, rest)?;
-                        self.replace_two(pair);
-                    }
-                    Op::Add => {
-                        let sum = match self.two() {
-                            (Value::Fixnum(a), Value::Fixnum(b)) => a.checked_add(b),
-                            _ => None,
-                        };
-                        let sum = match sum {
-                            Some(sum) => Value::Fixnum(sum),
-                            None => {
-                                let (a, b) = self.two();
-                                add(self.cx, a, b)?
-                            }
-                        };
-                        self.replace_two(sum);
-                    }
-                    Op::Subtract => {
-                        let difference = match self.two() {
-                            (Value::Fixnum(a), Value::Fixnum(b)) => a.checked_sub(b),
-                            _ => None,
-                        };
-                        let difference = match difference {
-                            Some(difference) => Value::Fixnum(difference),
-                            None => {
-                                let (a, b) = self.two();
-                                subtract(self.cx, a, b)?
-                            }
-                        };
-                        self.replace_two(difference);
-                    }
-                    Op::AddFixnum(n) => {
-                        let n = i64::from(n);
-                        let sum = match self.top() {
-                            Value::Fixnum(a) => a.checked_add(n),
-                            _ => None,
-                        };
-                        let sum = match sum {
-                            Some(sum) => Value::Fixnum(sum),
-                            None => add(self.cx, self.top(), Value::Fixnum(n))?,
-                        };
-                        self.put(self.sp - 1, sum);
-                    }
-                    Op::Less => self.compare(|order| order == Ordering::Less)?,
-                    Op::Greater => self.compare(|order| order == Ordering::Greater)?,
-                    Op::LessOrEqual => self.compare(|order| order != Ordering::Greater)?,
-                    Op::GreaterOrEqual => self.compare(|order| order != Ordering::Less)?,
-                    Op::NumbersEqual => {
-                        let (a, b) = self.two();
-                        let equal = match (a, b) {
-                            (Value::Fixnum(a), Value::Fixnum(b)) => a == b,
-                            _ => numbers_equal(a, b)?,
-                        };
-                        self.replace_two(Value::Bool(equal));
-                    }
-                    Op::Eq => {
-                        let (a, b) = self.two();
-                        self.replace_two(Value::Bool(a.is(b)));
-                    }
-                    Op::IsNull => {
-                        let is = matches!(self.top(), Value::Nil);
-                        self.put(self.sp - 1, Value::Bool(is));
-                    }
-                    Op::IsPair => {
-                        let is = matches!(self.top(), Value::Pair(_));
-                        self.put(self.sp - 1, Value::Bool(is));
-                    }
-                    Op::Not => {
-                        let is = !self.top().is_true();
-                        self.put(self.sp - 1, Value::Bool(is));
-                    }
-                    Op::VectorRef => {
-                        let (vector, index) = self.two();
-                        let items = vector.vector()?;
-                        let Some(item) = items.get(index.index()?) else {
-                            return Err(wrong("an index of the vector", index));
-                        };
-                        self.replace_two(item.get());
-                    }
-                    Op::Halt => return Ok(Some(self.top())),
-                    Op::Underflow => {
-                        self.underflow()?;
-                        break;
-                    }
-                    Op::RestoreDynamic => {
-                        let value = self.top();
-                        self.dynamic = self.stack[self.fp].get();
-                        self.sp = self.fp - 1;
-                        self.return_value(value);
-                        break;
-                    }
-                    Op::Receive => {
-                        let consumer = self.stack[self.fp].get();
-                        let values = match self.top() {
-                            Value::Values(values) => values.items.iter().map(|v| v.get()).collect(),
-                            value => vec![value],
-                        };
-                        self.receive(consumer, &values)?;
-                        return Ok(None);
-                    }
+                }
+                Op::Return => frame.return_value(frame.top()),
+                Op::ReturnLocal(slot) => frame.return_value(frame.local(slot)),
+                Op::Pop => frame.sp -= 1,
+                Op::Slide(count) => {
+                    let value = frame.top();
+                    frame.sp -= count as usize;
+                    frame.replace_top(value);
+                }
+                Op::Primitive { index, count } => {
+                    let base = frame.sp - count as usize;
+                    let Run::Plain(run) = primitive_at(index).run else { unreachable!() };
+                    self.put_back(frame);
+                    let value = run(self, &frame.stack[base..frame.sp])?;
+                    frame.sp = base;
+                    frame.push(value);
+                }
+                Op::Car => frame.replace_top(frame.top().pair()?.as_ref().first.get()),
+                Op::CarLocal(slot) => {
+                    let pair = frame.local(slot).pair()?;
+                    frame.push(pair.first.get());
+                }
+                Op::Cdr => frame.replace_top(frame.top().pair()?.as_ref().rest.get()),
+                Op::CdrLocal(slot) => {
+                    let pair = frame.local(slot).pair()?;
+                    frame.push(pair.rest.get());
+                }
+                Op::Cons => {
+                    let (first, rest) = frame.two();
+                    let pair = cons(frame.cx, first, rest)?;
+                    frame.replace_two(pair);
+                }
+                Op::Add => {
+                    let (a, b) = frame.two();
+                    let sum = frame.sum(a, b)?;
+                    frame.replace_two(sum);
+                }
+                Op::AddFixnum(n) => {
+                    let sum = frame.sum(frame.top(), Value::Fixnum(i64::from(n)))?;
+                    frame.replace_top(sum);
+                }
+                Op::AddLocalFixnum { slot, n } => {
+                    let sum = frame.sum(frame.local(slot), Value::Fixnum(i64::from(n)))?;
+                    frame.push(sum);
+                }
+                Op::AddLocals { a, b } => {
+                    let sum = frame.sum(frame.local(a), frame.local(b))?;
+                    frame.push(sum);
+                }
+                Op::Subtract => {
+                    let (a, b) = frame.two();
+                    let difference = frame.difference(a, b)?;
+                    frame.replace_two(difference);
+                }
+                Op::SubtractLocals { a, b } => {
+                    let difference = frame.difference(frame.local(a), frame.local(b))?;
+                    frame.push(difference);
+                }
+                Op::Compare(order) => {
+                    let (a, b) = frame.two();
+                    let holds = are_in_order(order, a, b)?;
+                    frame.replace_two(Value::from(holds));
+                }
+                Op::Eq => {
+                    let (a, b) = frame.two();
+                    frame.replace_two(Value::from(a.is(b)));
+                }
+                Op::IsNull => {
+                    let is = matches!(frame.top(), Value::Nil);
+                    frame.replace_top(Value::from(is));
+                }
+                Op::IsPair => {
+                    let is = matches!(frame.top(), Value::Pair(_));
+                    frame.replace_top(Value::from(is));
+                }
+                Op::Not => {
+                    let is = !frame.top().is_true();
+                    frame.replace_top(Value::from(is));
+                }
+                Op::VectorRef => {
+                    let (vector, index) = frame.two();
+                    let items = vector.vector()?;
+                    let Some(item) = items.get(index.index()?) else {
+                        return Err(wrong("an index of the vector", index));
+                    };
+                    frame.replace_two(item.get());
+                }
+                Op::Halt => return Ok(Some(frame.top())),
+                Op::Underflow => {
+                    self.put_back(frame);
+                    let done = self.underflow();
+                    *frame = self.take_frame();
+                    done?;
+                }
+                Op::RestoreDynamic => {
+                    self.dynamic = frame.local(0u32);
+                    frame.return_value(frame.top());
+                }
+                Op::Receive => {
+                    let consumer = frame.local(0u32);
+                    let values = match frame.top() {
+                        Value::Values(values) => values.items.iter().map(|v| v.get()).collect(),
+                        value => vec![value],
+                    };
+                    let base = frame.fp - 1;
+                    self.put_back(frame);
+                    let done = self.call_instead(base, consumer, &values);
+                    *frame = self.take_frame();
+                    done?;
+                    return Ok(None);
                 }
             }
         }
     }
 
-    /// Begins a call of a closure that takes just so many arguments, if there is room and no boundary is to be
-    /// looked for.
+    /// Sets a global variable to what was popped.
     #[inline(always)]
-    fn enter_at_once(&mut self, count: usize) -> bool {
-        let base = self.sp - count - 1;
-        let Value::Closure(closure) = self.stack[base].get() else { return false };
-        let code = closure.as_ref().code.as_ref();
-        let end = base + 1 + code.slots as usize;
-        if code.rest
-            || code.required as usize != count
-            || end > self.stack.len()
-            || (self.calls_left - 1).is_multiple_of(CALLS_BETWEEN_LOOKS)
-        {
-            return false;
-        }
-        self.calls_left -= 1;
-        self.high = self.high.max(end);
-        self.fp = base + 1;
-        self.closure = closure;
-        self.pc = 0;
-        true
-    }
-
-    /// Calls a procedure with values in place of the current frame.
-    fn receive(&mut self, consumer: Value<'gc>, values: &[Value<'gc>]) -> Outcome<'gc, ()> {
-        self.call_instead(self.fp - 1, consumer, values)
-    }
-
-    #[inline(always)]
-    fn two(&self) -> (Value<'gc>, Value<'gc>) {
-        (self.stack[self.sp - 2].get(), self.stack[self.sp - 1].get())
-    }
-
-    #[inline(always)]
-    fn replace_two(&mut self, value: Value<'gc>) {
-        self.sp -= 1;
-        self.put(self.sp - 1, value);
-    }
-
-    #[inline(always)]
-    fn compare(&mut self, holds: impl Fn(Ordering) -> bool) -> Outcome<'gc, ()> {
-        let (a, b) = self.two();
-        let order = match (a, b) {
-            (Value::Fixnum(a), Value::Fixnum(b)) => Some(a.cmp(&b)),
-            _ => compare_numbers(a, b)?,
-        };
-        self.replace_two(Value::Bool(order.is_some_and(holds)));
-        Ok(())
-    }
-
-    fn set_boxed(&self, place: &Lock<Value<'gc>>) {
-        if let Value::Boxed(boxed) = place.get() {
-            boxed.set(self.cx, self.stack[self.sp].get());
-        }
-    }
-}
-
-/// What is in the box in a slot.
-#[inline(always)]
-fn unboxed<'gc>(place: &Lock<Value<'gc>>) -> Outcome<'gc> {
-    let Value::Boxed(boxed) = place.get() else { unreachable!("a box was put here") };
-    match boxed.get() {
-        Value::Undefined => Err(too_early()),
-        value => Ok(value),
+    fn define(&self, frame: &Frame<'gc, 'a>, index: u32) {
+        let Value::Global(global) = frame.constants[index as usize] else { unreachable!() };
+        global.value.set(self.cx, frame.stack[frame.sp].get());
     }
 }

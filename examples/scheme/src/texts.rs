@@ -54,7 +54,7 @@ fn compare_chars<'gc>(
     holds: fn(Ordering) -> bool,
 ) -> Outcome<'gc> {
     let all: Outcome<'gc, Vec<char>> = args.iter().map(|arg| Ok(fold(arg.get().char()?))).collect();
-    Ok(Value::Bool(all?.windows(2).all(|pair| holds(pair[0].cmp(&pair[1])))))
+    Ok(Value::from(all?.windows(2).all(|pair| holds(pair[0].cmp(&pair[1])))))
 }
 
 fn compare_texts<'gc>(
@@ -64,7 +64,7 @@ fn compare_texts<'gc>(
 ) -> Outcome<'gc> {
     let all: Outcome<'gc, Vec<String>> =
         args.iter().map(|arg| Ok(fold(to_string(arg.get().text()?)))).collect();
-    Ok(Value::Bool(all?.windows(2).all(|pair| holds(pair[0].cmp(&pair[1])))))
+    Ok(Value::from(all?.windows(2).all(|pair| holds(pair[0].cmp(&pair[1])))))
 }
 
 fn fold_char(c: char) -> char {
@@ -96,7 +96,7 @@ fn digit_value(c: char) -> Option<i64> {
 }
 
 fn char_test<'gc>(args: Arguments<'gc>, holds: fn(char) -> bool) -> Outcome<'gc> {
-    Ok(Value::Bool(holds(args[0].get().char()?)))
+    Ok(Value::from(holds(args[0].get().char()?)))
 }
 
 fn append<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
@@ -138,7 +138,7 @@ fn search<'gc>(_: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
         true => Some(0),
         false => text.windows(wanted.len()).position(|window| window == wanted),
     };
-    Ok(found.map_or(Value::Bool(false), |at| Value::Fixnum(at as i64)))
+    Ok(found.map_or(Value::False, |at| Value::Fixnum(at as i64)))
 }
 
 fn string_fill<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
@@ -202,7 +202,7 @@ pub(crate) const COMPARISONS: [&[Primitive]; 4] = [
 /// The other procedures.
 pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("char?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Char(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Char(_))))
     }),
     Primitive::plain("char-alphabetic?", 1, 1, |_, args| char_test(args, char::is_alphabetic)),
     Primitive::plain("char-numeric?", 1, 1, |_, args| {
@@ -212,24 +212,24 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("char-upper-case?", 1, 1, |_, args| char_test(args, char::is_uppercase)),
     Primitive::plain("char-lower-case?", 1, 1, |_, args| char_test(args, char::is_lowercase)),
     Primitive::plain("digit-value", 1, 1, |_, args| {
-        Ok(digit_value(args[0].get().char()?).map_or(Value::Bool(false), Value::Fixnum))
+        Ok(digit_value(args[0].get().char()?).map_or(Value::False, Value::Fixnum))
     }),
     Primitive::plain("char->integer", 1, 1, |_, args| {
         Ok(Value::Fixnum(i64::from(args[0].get().char()? as u32)))
     }),
     Primitive::plain("integer->char", 1, 1, |_, args| {
         let code = u32::try_from(args[0].get().index()?).ok().and_then(char::from_u32);
-        code.map(Value::Char).ok_or_else(|| wrong("the code of a character", args[0].get()))
+        code.map(Value::from).ok_or_else(|| wrong("the code of a character", args[0].get()))
     }),
-    Primitive::plain("char-upcase", 1, 1, |_, args| Ok(Value::Char(upper(args[0].get().char()?)))),
+    Primitive::plain("char-upcase", 1, 1, |_, args| Ok(Value::from(upper(args[0].get().char()?)))),
     Primitive::plain("char-downcase", 1, 1, |_, args| {
-        Ok(Value::Char(lower(args[0].get().char()?)))
+        Ok(Value::from(lower(args[0].get().char()?)))
     }),
     Primitive::plain("char-foldcase", 1, 1, |_, args| {
-        Ok(Value::Char(fold_char(args[0].get().char()?)))
+        Ok(Value::from(fold_char(args[0].get().char()?)))
     }),
     Primitive::plain("string?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Text(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Text(_))))
     }),
     Primitive::plain("make-string", 1, 2, |vm, args| {
         let fill = args.get(1).map_or(Ok(' '), |arg| arg.get().char())?;
@@ -241,7 +241,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         let mut all = Vec::new();
         for arg in args {
             match arg.get() {
-                Value::Char(c) => all.push(c),
+                Value::Char(c) => all.push(c.get()),
                 other => all.extend(crate::print::displayed(other).chars()),
             }
         }
@@ -250,7 +250,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("string-length", 1, 1, |_, args| {
         Ok(Value::Fixnum(chars(args[0].get())?.len() as i64))
     }),
-    Primitive::plain("string-ref", 2, 2, |_, args| Ok(Value::Char(place(args)?.get()))),
+    Primitive::plain("string-ref", 2, 2, |_, args| Ok(Value::from(place(args)?.get()))),
     Primitive::plain("string-set!", 3, 3, |vm, args| {
         place(args)?.set(vm.cx, args[2].get().char()?);
         Ok(Value::Unspecified)
@@ -264,12 +264,12 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("string-copy!", 3, 5, copy_to),
     Primitive::plain("string-fill!", 2, 4, string_fill),
     Primitive::plain("string->list", 1, 3, |vm, args| {
-        let all: Vec<_> = part(args, 1)?.into_iter().map(Value::Char).collect();
+        let all: Vec<_> = part(args, 1)?.into_iter().map(Value::from).collect();
         list(vm.cx, &all)
     }),
     Primitive::plain("list->string", 1, 1, list_to_string),
     Primitive::plain("string->vector", 1, 3, |vm, args| {
-        vector(vm.cx, part(args, 1)?.into_iter().map(Value::Char))
+        vector(vm.cx, part(args, 1)?.into_iter().map(Value::from))
     }),
     Primitive::plain("vector->string", 1, 3, |vm, args| {
         let items = args[0].get().vector()?;

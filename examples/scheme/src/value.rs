@@ -16,6 +16,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 /// A Scheme value, or something that the machine keeps among values.
+///
+/// Whatever a kind holds is one word, a number or a reference: so a value is passed, loaded and stored as two words in
+/// registers, and never copied as memory.
 #[derive(Clone, Copy, Trace)]
 pub(crate) enum Value<'gc> {
     Nil,
@@ -23,10 +26,11 @@ pub(crate) enum Value<'gc> {
     /// What a variable holds before it is initialized.
     Undefined,
     Eof,
-    Bool(bool),
+    False,
+    True,
     Fixnum(i64),
-    Flonum(f64),
-    Char(char),
+    Flonum(Float),
+    Char(Char),
     Primitive(&'static Primitive),
     Pair(Gc<'gc, Pair<'gc>>),
     Symbol(Gc<'gc, Symbol<'gc>>),
@@ -55,8 +59,75 @@ pub(crate) enum Value<'gc> {
     Boxed(Gc<'gc, Lock<Value<'gc>>>),
     Global(Gc<'gc, Global<'gc>>),
     Code(Gc<'gc, Code<'gc>>),
-    /// On the stack: where a call returns to, as the place in the code and how far below the frame is.
-    Return(u32, u32),
+    /// On the stack: where a call returns to.
+    Return(ReturnTo),
+}
+
+const _: () = assert!(size_of::<Value<'_>>() == 16);
+
+/// A number with a fraction, by its bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Trace)]
+pub(crate) struct Float(u64);
+
+impl Float {
+    #[inline]
+    pub(crate) fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+/// A character, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Trace)]
+pub(crate) struct Char(u64);
+
+impl Char {
+    #[inline]
+    pub(crate) fn get(self) -> char {
+        char::from_u32(self.0 as u32).expect("it was made of one")
+    }
+}
+
+/// Where a call returns to.
+#[derive(Clone, Copy, Trace)]
+pub(crate) struct ReturnTo(u64);
+
+impl ReturnTo {
+    /// The place in the code, and how far below the frame is.
+    #[inline]
+    pub(crate) fn new(pc: u32, back: u32) -> ReturnTo {
+        ReturnTo(u64::from(pc) << 32 | u64::from(back))
+    }
+
+    #[inline]
+    pub(crate) fn pc(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    #[inline]
+    pub(crate) fn back(self) -> usize {
+        self.0 as u32 as usize
+    }
+}
+
+impl From<bool> for Value<'_> {
+    #[inline]
+    fn from(value: bool) -> Self {
+        if value { Value::True } else { Value::False }
+    }
+}
+
+impl From<f64> for Value<'_> {
+    #[inline]
+    fn from(value: f64) -> Self {
+        Value::Flonum(Float(value.to_bits()))
+    }
+}
+
+impl From<char> for Value<'_> {
+    #[inline]
+    fn from(value: char) -> Self {
+        Value::Char(Char(value.into()))
+    }
 }
 
 /// Elements that can be replaced.
@@ -232,7 +303,7 @@ pub(crate) fn wrong<'gc>(expected: &str, got: Value<'gc>) -> Fault<'gc> {
 
 impl<'gc> Value<'gc> {
     pub(crate) fn is_true(self) -> bool {
-        !matches!(self, Value::Bool(false))
+        !matches!(self, Value::False)
     }
 
     /// Identity, as of `eq?`.
@@ -240,9 +311,9 @@ impl<'gc> Value<'gc> {
         use Value::*;
         match (self, other) {
             (Nil, Nil) | (Unspecified, Unspecified) | (Undefined, Undefined) | (Eof, Eof) => true,
-            (Bool(a), Bool(b)) => a == b,
+            (True, True) | (False, False) => true,
             (Fixnum(a), Fixnum(b)) => a == b,
-            (Flonum(a), Flonum(b)) => a.to_bits() == b.to_bits(),
+            (Flonum(a), Flonum(b)) => a == b,
             (Char(a), Char(b)) => a == b,
             (Primitive(a), Primitive(b)) => std::ptr::eq(a, b),
             _ => matches!((self.address(), other.address()), (Some(a), Some(b)) if a == b),
@@ -299,7 +370,7 @@ impl<'gc> Value<'gc> {
 
     pub(crate) fn char(self) -> Outcome<'gc, char> {
         match self {
-            Value::Char(c) => Ok(c),
+            Value::Char(c) => Ok(c.get()),
             other => Err(wrong("a character", other)),
         }
     }

@@ -93,7 +93,7 @@ fn record_place<'gc>(args: Arguments<'gc>) -> Outcome<'gc, &'gc Lock<Value<'gc>>
 /// The procedures.
 pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("vector?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Vector(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Vector(_))))
     }),
     Primitive::plain("make-vector", 1, 2, |vm, args| {
         let fill = args.get(1).map_or(Value::Unspecified, |arg| arg.get());
@@ -119,7 +119,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("vector-append", 0, ANY, append),
     Primitive::plain("vector-fill!", 2, 4, fill),
     Primitive::plain("bytevector?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Bytes(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Bytes(_))))
     }),
     Primitive::plain("make-bytevector", 1, 2, |vm, args| {
         let fill = args.get(1).map_or(Ok(0), |arg| byte(arg.get()))?;
@@ -159,7 +159,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         let fields = elements(vm.cx, args[1..].iter().map(|arg| arg.get()))?;
         Ok(Value::Record(Gc::try_new(vm.cx, Record { kind, fields })?))
     }),
-    Primitive::plain("%record?", 2, 2, |_, args| Ok(Value::Bool(record(args).is_ok()))),
+    Primitive::plain("%record?", 2, 2, |_, args| Ok(Value::from(record(args).is_ok()))),
     Primitive::plain("%record-ref", 3, 3, |_, args| Ok(record_place(args)?.get())),
     Primitive::plain("%record-set!", 4, 4, |vm, args| {
         record_place(args)?.set(vm.cx, args[3].get());

@@ -48,7 +48,7 @@ fn weak_pair<'gc>(value: Value<'gc>) -> Outcome<'gc, &'gc WeakPair<'gc>> {
 
 fn weak_cons<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
     let weak = WeakValue::new(vm, args[0].get());
-    let key = Lock::new(if weak.is_some() { Value::Bool(false) } else { args[0].get() });
+    let key = Lock::new(if weak.is_some() { Value::False } else { args[0].get() });
     let pair = WeakPair { key, weak, rest: Lock::new(args[1].get()) };
     Ok(Value::WeakPair(Gc::try_new(vm.cx, pair)?))
 }
@@ -71,9 +71,9 @@ pub(crate) fn call_guardian<'gc>(
             let dead = guardian.dead.lock().ok().and_then(|mut dead| dead.pop_front());
             let waiting = &mut guardian.waiting.borrow_mut(vm.cx);
             let found = dead.and_then(|number| waiting.remove(&number));
-            return Ok(found.unwrap_or(Value::Bool(false)));
+            return Ok(found.unwrap_or(Value::False));
         }
-        [object] => (object, Value::Bool(true)),
+        [object] => (object, Value::True),
         [object, representative] => (object, representative),
         _ => return Err(fault(Kind::Primitive, "too many arguments to a guardian", &[])),
     };
@@ -146,10 +146,10 @@ impl<'gc> Table<'gc> {
 pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("weak-cons", 2, 2, weak_cons),
     Primitive::plain("weak-pair?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::WeakPair(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::WeakPair(_))))
     }),
     Primitive::plain("weak-car", 1, 1, |vm, args| {
-        Ok(weak_car(vm, weak_pair(args[0].get())?).unwrap_or(Value::Bool(false)))
+        Ok(weak_car(vm, weak_pair(args[0].get())?).unwrap_or(Value::False))
     }),
     Primitive::plain("weak-cdr", 1, 1, |_, args| Ok(weak_pair(args[0].get())?.rest.get())),
     Primitive::plain("weak-set-cdr!", 2, 2, |vm, args| {
@@ -157,7 +157,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         Ok(Value::Unspecified)
     }),
     Primitive::plain("weak-broken?", 1, 1, |vm, args| {
-        Ok(Value::Bool(weak_car(vm, weak_pair(args[0].get())?).is_none()))
+        Ok(Value::from(weak_car(vm, weak_pair(args[0].get())?).is_none()))
     }),
     Primitive::plain("make-guardian", 0, 0, |vm, _| {
         let guardian = Guardian { dead: Arc::default(), waiting: RefLock::default() };
@@ -168,7 +168,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("make-eqv-hash-table", 0, 1, |vm, _| new_table(vm, false)),
     Primitive::plain("make-eq-hash-table", 0, 1, |vm, _| new_table(vm, false)),
     Primitive::plain("hash-table?", 1, 1, |_, args| {
-        Ok(Value::Bool(matches!(args[0].get(), Value::Table(_))))
+        Ok(Value::from(matches!(args[0].get(), Value::Table(_))))
     }),
     Primitive::plain("hash-table-ref/default", 3, 3, |_, args| {
         Ok(table(args[0].get())?.get(args[1].get()).unwrap_or_else(|| args[2].get()))
@@ -182,7 +182,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         Ok(Value::Unspecified)
     }),
     Primitive::plain("hash-table-contains?", 2, 2, |_, args| {
-        Ok(Value::Bool(table(args[0].get())?.get(args[1].get()).is_some()))
+        Ok(Value::from(table(args[0].get())?.get(args[1].get()).is_some()))
     }),
     Primitive::plain("hash-table-count", 1, 1, |_, args| {
         let count: usize = table(args[0].get())?.buckets.borrow().values().map(Vec::len).sum();

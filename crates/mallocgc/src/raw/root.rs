@@ -63,6 +63,13 @@ impl Root {
         self.heap.inner().roots.set(self.slot(), Address::from_ptr(object.as_ptr()));
     }
 
+    /// The same where the world cannot be stopped, so that no cycle reads the table: on the thread of a mutator that is
+    /// active.
+    #[inline]
+    pub(crate) fn set_active(&self, object: NonNull<u8>) {
+        self.slot().set(Address::from_ptr(object.as_ptr()));
+    }
+
     /// Another handle to the same object.
     ///
     /// # Errors

@@ -113,9 +113,11 @@ impl<F: Family> Root<F> {
     /// assert_eq!(heap.run(|cx| *newest.get(cx)), 3);
     /// # Ok::<(), mallocgc::raw::HeapError>(())
     /// ```
+    #[inline]
+    #[track_caller]
     pub fn set<'gc, K: Kind>(&self, cx: &Cx<'gc, K>, object: Gc<'gc, F::At<'gc>>) {
         assert!(self.raw.heap().is_same(cx.heap()), "the root is of another heap");
-        self.raw.set(object.as_non_null().cast());
+        self.raw.set_active(object.as_non_null().cast());
     }
 }
 

@@ -98,6 +98,7 @@ impl RootSlot {
         Address::new(self.value.load(Acquire))
     }
 
+    #[inline]
     pub(crate) fn set(&self, value: Address) {
         self.value.store(value.as_usize(), Release);
     }
