@@ -230,9 +230,11 @@ impl Lisp {
         self.keep_reserve(run);
         let mut state = run.machine.state.get();
         let mut flow = ControlFlow::Continue(());
-        for _ in 0..self.steps {
+        for count in 0..self.steps {
             match run.step(state) {
                 Ok(next) => state = next,
+                // What is in the way may be garbage of this run: the step is made again behind the boundary.
+                Err(Fault::Memory(_)) if count > 0 => break,
                 Err(fault) => {
                     (state, flow) = self.handle(run, state, fault);
                     break;

@@ -277,6 +277,19 @@ fn an_interpreter_without_memory_is_still_good() {
 }
 
 #[test]
+fn garbage_of_the_same_run_is_no_lack_of_memory() {
+    let mut settings = Settings::default();
+    settings.heap.heap_limit_bytes = 4 << 20;
+    let lisp = Lisp::new(settings).unwrap();
+    // Two of these do not fit beside each other.
+    let program = "
+        (define (loop n) (if (= n 0) 'done (begin (make-vector 100000 n) (loop (- n 1)))))
+        (loop 50)";
+    assert_eq!(lisp.eval(program).as_deref(), Ok("done"));
+    assert_eq!(lisp.eval("(make-vector 300000 0)"), Err(Error::OutOfMemory));
+}
+
+#[test]
 fn an_inner_handler_that_has_no_memory_leaves_it_to_the_outer() {
     let mut settings = Settings::default();
     settings.heap.heap_limit_bytes = 4 << 20;
