@@ -10,6 +10,24 @@ use crate::base::Address;
 /// whole cell, or one element of an array. Memory beyond what the program wrote
 /// is zero, so a function must accept an object of zeroes.
 ///
+/// # Examples
+///
+/// ```
+/// use mallocgc::layout::{Tracer, TypeLayout};
+///
+/// /// A word that says whether the other is a reference.
+/// unsafe fn trace_value(object: *mut u8, _: usize, tracer: &mut Tracer<'_>) {
+///     // SAFETY: an object of this type has two words.
+///     let [tag, payload] = unsafe { object.cast::<[*const u8; 2]>().read() };
+///     if tag.addr() == 1 {
+///         tracer.visit(payload);
+///     }
+/// }
+///
+/// let value = TypeLayout::trace(16, trace_value);
+/// assert!(!value.is_noscan() && value.size_bytes() == 16);
+/// ```
+///
 /// # Safety
 ///
 /// The heap promises that `size` bytes at `object` can be read and that nobody
@@ -27,19 +45,6 @@ pub struct Tracer<'a> {
 
 impl<'a> Tracer<'a> {
     /// A tracer that calls `visit` with each reference that is not null.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use mallocgc::layout::Tracer;
-    /// let value = 7u64;
-    /// let mut seen = Vec::new();
-    /// let mut visit = |address| seen.push(address);
-    /// let mut tracer = Tracer::new(&mut visit);
-    /// tracer.visit(&raw const value);
-    /// tracer.visit(std::ptr::null::<u8>());
-    /// assert_eq!(seen.len(), 1);
-    /// ```
     pub fn new(visit: &'a mut dyn FnMut(Address)) -> Tracer<'a> {
         Tracer { visit }
     }

@@ -192,24 +192,6 @@ impl TypeLayout {
     }
 
     /// A type of `size_bytes` bytes whose references `function` reports.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use mallocgc::layout::{Tracer, TypeLayout};
-    ///
-    /// /// A word that says whether the other is a reference.
-    /// unsafe fn trace_value(object: *mut u8, _: usize, tracer: &mut Tracer<'_>) {
-    ///     // SAFETY: an object of this type has two words.
-    ///     let [tag, payload] = unsafe { object.cast::<[*const u8; 2]>().read() };
-    ///     if tag.addr() == 1 {
-    ///         tracer.visit(payload);
-    ///     }
-    /// }
-    ///
-    /// let value = TypeLayout::trace(16, trace_value);
-    /// assert!(!value.is_noscan() && value.size_bytes() == 16);
-    /// ```
     pub const fn trace(size_bytes: usize, function: TraceFn) -> TypeLayout {
         let encoding = Encoding::Trace { function, stride_bytes: 0 };
         TypeLayout { name: None, size_bytes, encoding, bits: Vec::new() }

@@ -51,13 +51,6 @@ impl<T> SharedLock<T> {
     }
 
     /// The value, to read.
-    pub fn read(&self) -> SharedRef<'_, T> {
-        let guard = self.lock.read().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: invariant 1.
-        SharedRef { value: unsafe { &*self.value.get() }, _guard: guard }
-    }
-
-    /// The value, to change.
     ///
     /// # Examples
     ///
@@ -69,6 +62,13 @@ impl<T> SharedLock<T> {
     ///     assert_eq!(*list.read(), [1, 2]);
     /// });
     /// ```
+    pub fn read(&self) -> SharedRef<'_, T> {
+        let guard = self.lock.read().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: invariant 1.
+        SharedRef { value: unsafe { &*self.value.get() }, _guard: guard }
+    }
+
+    /// The value, to change.
     pub fn write<'gc>(&self, _: &Mutation<'gc>) -> SharedRefMut<'_, T>
     where
         T: Trace<'gc>,
