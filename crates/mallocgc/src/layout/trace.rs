@@ -12,6 +12,24 @@ use crate::base::stripes::{Held, Stripes};
 /// whole cell, or one element of an array. Memory beyond what the program wrote
 /// is zero, so a function must accept an object of zeroes.
 ///
+/// # Examples
+///
+/// ```
+/// use mallocgc::layout::{Tracer, TypeLayout};
+///
+/// /// A word that says whether the other is a reference.
+/// unsafe fn trace_value(object: *mut u8, _: usize, tracer: &mut Tracer<'_>) {
+///     // SAFETY: an object of this type has two words.
+///     let [tag, payload] = unsafe { object.cast::<[*const u8; 2]>().read() };
+///     if tag.addr() == 1 {
+///         tracer.visit(payload);
+///     }
+/// }
+///
+/// let value = TypeLayout::trace(16, trace_value);
+/// assert!(!value.is_noscan() && value.size_bytes() == 16);
+/// ```
+///
 /// # Safety
 ///
 /// The heap promises that `size` bytes at `object` can be read and that nobody

@@ -171,7 +171,10 @@ impl<'gc> DynamicRootSet<'gc> {
             return None;
         }
         // If the handle goes now the marker will not find the object here, and need not have been here yet.
-        mutation.note(root.handle.place.as_ptr().cast());
+        let raw = &mutation.core().raw;
+        if raw.is_marking() {
+            raw.shade(root.handle.place.addr().get());
+        }
         // The set is here, so it has kept the object since it was stashed, and it was such a reference.
         Some(Gc::from_pointer(root.handle.place.cast()))
     }
