@@ -101,7 +101,7 @@ enum mallocgc_error
    */
   MALLOCGC_ERROR_BAD_LAYOUT = 12,
   /**
-   * There is no number left for one more layout or trace function.
+   * There is no number left for one more layout: a heap has 65534.
    */
   MALLOCGC_ERROR_NO_ROOM = 13,
   /**
@@ -266,6 +266,35 @@ typedef uint32_t mallocgc_event_kind;
 #endif // __cplusplus
 
 /**
+ * What a walk comes by.
+ */
+enum mallocgc_walked_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * A root; several may lead to one object, or into it.
+   */
+  MALLOCGC_WALKED_KIND_ROOT = 0,
+  /**
+   * An object.
+   */
+  MALLOCGC_WALKED_KIND_OBJECT = 1,
+  /**
+   * A reference of the object that came last.
+   */
+  MALLOCGC_WALKED_KIND_REFERENCE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_walked_kind mallocgc_walked_kind;
+#else
+typedef uint32_t mallocgc_walked_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * How strongly a collection is asked for.
  */
 enum mallocgc_force
@@ -351,6 +380,39 @@ enum mallocgc_range_kind
 typedef enum mallocgc_range_kind mallocgc_range_kind;
 #else
 typedef uint32_t mallocgc_range_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What mutators wait for.
+ */
+enum mallocgc_delay
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The world standing, stopping included, in each cycle.
+   */
+  MALLOCGC_DELAY_PAUSE = 0,
+  /**
+   * The last mutator to stop, in each cycle.
+   */
+  MALLOCGC_DELAY_TIME_TO_STOP = 1,
+  /**
+   * The world to go on: each time one of them did.
+   */
+  MALLOCGC_DELAY_BLOCKED = 2,
+  /**
+   * Marking for what they allocated: each time one of them did.
+   */
+  MALLOCGC_DELAY_ASSIST = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum mallocgc_delay mallocgc_delay;
+#else
+typedef uint32_t mallocgc_delay;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -805,6 +867,58 @@ typedef struct {
    * Threads that marked.
    */
   uint32_t workers;
+  /**
+   * Nanoseconds of sweeping what the cycle before had left.
+   */
+  uint64_t finish_sweep_nanos;
+  /**
+   * Nanoseconds of deciding finalizers, cleanups, weak handles and ephemerons.
+   */
+  uint64_t finalize_nanos;
+  /**
+   * Bytes at which it should have ended.
+   */
+  uint64_t goal_bytes;
+  /**
+   * Bytes reached from roots directly.
+   */
+  uint64_t root_bytes;
+  /**
+   * Bytes outside the heap, as the program told.
+   */
+  uint64_t external_bytes;
+  /**
+   * Finalizers that became due.
+   */
+  uint64_t finalizers_due;
+  /**
+   * Cleanups that became due.
+   */
+  uint64_t cleanups_due;
+  /**
+   * Weak handles that were cleared.
+   */
+  uint64_t weak_cleared;
+  /**
+   * Of a cycle beside the mutators: nanoseconds of its first and of its last stop. Else 0.
+   */
+  uint64_t first_stop_nanos;
+  /**
+   * See first_stop_nanos.
+   */
+  uint64_t last_stop_nanos;
+  /**
+   * Of a cycle beside the mutators: CPU nanoseconds of mutators that marked for what they allocated.
+   */
+  uint64_t assist_nanos;
+  /**
+   * Whether it marked beside the mutators: 1 or 0.
+   */
+  uint32_t beside;
+  /**
+   * Mutators attached.
+   */
+  uint32_t mutators;
 } mallocgc_cycle;
 
 /**
@@ -851,6 +965,42 @@ typedef struct {
 typedef void (*mallocgc_listener_fn)(void *data, const mallocgc_event *event);
 
 /**
+ * Something that a walk comes by. Valid during the call.
+ */
+typedef struct {
+  /**
+   * What; fields that are not said to be for it are 0.
+   */
+  mallocgc_walked_kind kind;
+  /**
+   * OBJECT, REFERENCE: the number of the object's layout, as events tell it.
+   */
+  uint32_t layout;
+  /**
+   * OBJECT, REFERENCE: the object's first byte.
+   */
+  void *object;
+  /**
+   * OBJECT, REFERENCE: the object's usable bytes.
+   */
+  size_t bytes;
+  /**
+   * REFERENCE: where in the object it is; 0 if a trace function reported it.
+   */
+  size_t offset;
+  /**
+   * ROOT, REFERENCE: where it leads: to or into an object.
+   */
+  void *target;
+} mallocgc_walked;
+
+/**
+ * Is told of what a walk comes by: all roots, then the objects in the order of their addresses, each followed by its
+ * references. The world is stopped; it must not enter a heap.
+ */
+typedef void (*mallocgc_walk_fn)(void *data, const mallocgc_walked *walked);
+
+/**
  * What every mutator handle begins with, for the inline functions and for code that a program generates.
  *
  * The window of a site lies `window_offset` bytes behind `windows`. All three change only in
@@ -885,6 +1035,8 @@ typedef struct {
    */
   size_t cell_bytes;
 } mallocgc_site_head;
+
+
 
 #ifdef __cplusplus
 extern "C" {
@@ -1271,7 +1423,7 @@ mallocgc_error mallocgc_layout_program(const mallocgc_heap *heap,
  * is marked beside its mutators, while they run. Such an object is then changed after mallocgc_pre_write_object, once
  * after each boundary, and a new one as it is. It may be given an object of zeroes, and a cell longer than the object; it must not write, nor enter a
  * heap. With a `stride` other than 0 it is called for each `stride` bytes of an object, as
- * for an array's elements. A process can have 256 such functions.
+ * for an array's elements.
  *
  * @return mallocgc_error: BAD_ARGUMENT, BAD_LAYOUT, NO_ROOM.
  */
@@ -1504,8 +1656,7 @@ mallocgc_error mallocgc_set_roots(const mallocgc_mutator *mutator,
 /**
  * Lets every boundary of this mutator scan its thread's own stack and registers, up to
  * `base`: the address of a variable of a function that calls all others that hold references. Any word
- * there that names an allocated object keeps it alive. Null ends it. Call it before mallocgc_set_roots,
- * whose callback it removes.
+ * there that names an allocated object keeps it alive. Null ends it.
  *
  * @return mallocgc_error: BAD_ARGUMENT for a base above which this call's stack does not lie,
  * UNSUPPORTED, WRONG_THREAD, BUSY, REENTRANT.
@@ -1514,8 +1665,8 @@ mallocgc_error mallocgc_scan_own_stack(const mallocgc_mutator *mutator,
                                        const void *base);
 
 /**
- * Adds a stack that grows down from `base`, behind its oldest word. It is scanned
- * at every cycle from its top on, which mallocgc_stack_set_top tells; at first there is none.
+ * Adds a stack that grows down from `base`, behind its oldest word. While it is not its thread's own stack it is scanned
+ * at every cycle from its top on, which mallocgc_stack_switch and mallocgc_stack_set_top tell; at first there is none.
  * Any word there that names an allocated object keeps it alive.
  *
  * @return mallocgc_error: BAD_ARGUMENT.
@@ -1525,16 +1676,32 @@ mallocgc_error mallocgc_stack_add(const mallocgc_heap *heap,
                                   mallocgc_stack **stack);
 
 /**
+ * Leaves the stack `from`, on which this is called, for the stack `to`: `function` is called with `data` and switches. What `from` holds, the
+ * callers' registers included, is scanned from now on at every cycle; `to` is this thread's own stack, which
+ * boundaries scan as mallocgc_scan_own_stack says. It returns when `function` does: once somebody has switched back,
+ * on whatever thread, with that thread's mutator.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT, also for a `from` below this call; WRONG_HEAP, UNSUPPORTED, WRONG_THREAD, BUSY, REENTRANT; `function` was not called then.
+ */
+mallocgc_error mallocgc_stack_switch(const mallocgc_mutator *mutator,
+                                     const mallocgc_stack *from,
+                                     const mallocgc_stack *to,
+                                     mallocgc_hook_fn function,
+                                     void *data);
+
+/**
  * Tells the address of a stack's newest word, when it is switched away from, its registers
  * pushed; null when it is switched to, and is its thread's own stack, or ends. On the thread that
- * switches, between boundaries.
+ * switches, between boundaries. For programs that switch in other ways than mallocgc_stack_switch, which also need to say which
+ * is the thread's own stack now, with mallocgc_scan_own_stack.
  *
  * @return mallocgc_error: BAD_ARGUMENT, also for a top above the base.
  */
-mallocgc_error mallocgc_stack_set_top(const mallocgc_stack *stack, const void *top);
+mallocgc_error mallocgc_stack_set_top(const mallocgc_stack *stack,
+                                      const void *top);
 
 /**
- * Forgets a stack and frees the handle; null is allowed.
+ * Forgets a stack and frees the handle, before the stack's memory is given back; null is allowed.
  */
 void mallocgc_stack_remove(mallocgc_stack *stack);
 
@@ -1572,6 +1739,20 @@ mallocgc_error mallocgc_finalizer_clear(const mallocgc_mutator *mutator,
 mallocgc_error mallocgc_run_finalizers(const mallocgc_mutator *mutator, size_t most, size_t *ran);
 
 /**
+ * Takes the next finalizer that is due, for a program that calls it when and where it likes: its object goes to
+ * `*object`, which must be in a root before the next boundary if it is still needed, and function
+ * and word to `*finalizer` and `*data`, each unless that is null. A boundary. For heaps whose `background` is 0, since
+ * others run their finalizers themselves. Of an object's finalizers that mallocgc_run_finalizers would run together each is popped; once
+ * the first was, the others are no more for mallocgc_run_finalizers.
+ *
+ * @return mallocgc_error: NOT_FOUND if none is due; BAD_ARGUMENT, WRONG_THREAD, BUSY; REENTRANT.
+ */
+mallocgc_error mallocgc_finalizer_pop(const mallocgc_mutator *mutator,
+                                      void **object,
+                                      mallocgc_finalizer_fn *finalizer,
+                                      void **data);
+
+/**
  * Runs up to `most` cleanups that are due, as mallocgc_run_finalizers.
  *
  * @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
@@ -1587,7 +1768,8 @@ mallocgc_error mallocgc_run_cleanups(const mallocgc_mutator *mutator, size_t mos
 mallocgc_error mallocgc_wait(const mallocgc_mutator *mutator, uint64_t nanos);
 
 /**
- * How many objects' finalizers are due and have not run, and how many cleanups; each pointer may be null. Any thread.
+ * How many objects' finalizers are due and have not run, those that mallocgc_finalizer_pop has begun counted one by one,
+ * and how many cleanups; each pointer may be null. Any thread.
  *
  * @return mallocgc_error: BAD_ARGUMENT.
  */
@@ -1702,6 +1884,11 @@ mallocgc_error mallocgc_read_stats(const mallocgc_heap *heap, mallocgc_stats *st
 uint64_t mallocgc_pause_quantile(const mallocgc_heap *heap, double quantile);
 
 /**
+ * As mallocgc_pause_quantile, of any mallocgc_delay.
+ */
+uint64_t mallocgc_delay_quantile(const mallocgc_heap *heap, uint32_t delay, double quantile);
+
+/**
  * Sets the mean bytes between samples of the heap profile: 0 for none, 1 for every allocation. The old
  * rate goes to `*old` unless that is null. Any thread.
  *
@@ -1731,6 +1918,51 @@ mallocgc_error mallocgc_write_profile(const mallocgc_heap *heap,
 mallocgc_error mallocgc_set_listener(const mallocgc_heap *heap,
                                      mallocgc_listener_fn listener,
                                      void *data);
+
+/**
+ * As mallocgc_set_listener, for a listener that is told of cycles only, which costs allocation nothing. A heap has
+ * one listener of either kind.
+ *
+ * @return mallocgc_error: BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_set_cycle_listener(const mallocgc_heap *heap,
+                                           mallocgc_listener_fn listener,
+                                           void *data);
+
+/**
+ * Stops the world and tells `visit` of every root, every object and every reference that leads to an object. What has died since the last
+ * cycle is still there: collect first to see what lives. A boundary.
+ *
+ * @return mallocgc_error: STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_walk(const mallocgc_mutator *mutator,
+                             mallocgc_walk_fn visit,
+                             void *data);
+
+/**
+ * As mallocgc_walk, from a thread that is no mutator of this heap.
+ *
+ * @return mallocgc_error: STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT.
+ */
+mallocgc_error mallocgc_heap_walk(const mallocgc_heap *heap, mallocgc_walk_fn visit, void *data);
+
+/**
+ * Writes a dump of the heap, a line of text for each root, object and reference, numbers of addresses in
+ * hexadecimal digits:
+ *
+ *     mallocgc dump 1
+ *     root TARGET
+ *     object ADDRESS BYTES LAYOUT
+ *      OFFSET TARGET
+ *
+ * The last are references of the object above. Collect first to see only what lives. The world stands until
+ * all is written; `write` must not enter a heap. A boundary.
+ *
+ * @return mallocgc_error: IO, STOP_TIMED_OUT, REENTRANT, BAD_ARGUMENT, WRONG_THREAD, BUSY.
+ */
+mallocgc_error mallocgc_write_dump(const mallocgc_mutator *mutator,
+                                   mallocgc_output_fn write,
+                                   void *data);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -41,7 +41,7 @@ pub enum mallocgc_error {
     StopTimedOut = 11,
     /// The layout says something impossible.
     BadLayout = 12,
-    /// There is no number left for one more layout or trace function.
+    /// There is no number left for one more layout: a heap has 65534.
     NoRoom = 13,
     /// The mutator is in mallocgc_blocking or runs finalizers or cleanups, which are
     /// given a mutator of their own.
@@ -90,7 +90,7 @@ impl Code {
             Code::AlreadySet => c"the object has another finalizer",
             Code::StopTimedOut => c"a thread reached no boundary in time",
             Code::BadLayout => c"the layout is impossible",
-            Code::NoRoom => c"no room for another layout or trace function",
+            Code::NoRoom => c"no room for another layout",
             Code::Busy => c"the mutator is in a blocking section or runs finalizers",
             Code::WrongThread => c"the mutator belongs to another thread",
             Code::Cleared => c"the ephemeron's key is gone",
@@ -107,7 +107,8 @@ impl Code {
         }
     }
 
-    const ALL: [Code; 27] = [
+    /// Every code, by its number.
+    pub const ALL: [Code; 27] = [
         Code::None,
         Code::BadArgument,
         Code::OutOfMemory,

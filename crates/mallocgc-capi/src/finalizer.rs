@@ -4,13 +4,19 @@
 //! runs those of the least number; if others are left it is set again, so that they come
 //! when the object is unreachable once more.
 //!
+//! Who wants to run finalizers in a loop of its own pops them: the library runs its finalizer of the object, which
+//! then calls none but puts them into a list of the heap, `Popped`. What is in it is alive by a callback of roots.
+//!
 //! Protection: the lists of a heap are behind a lock, under which the library's
 //! finalizer of the object is set or taken away: an object has one exactly if it has a list.
 
 use crate::error::{Outcome, guard, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{Context, Data, checked, lock, mallocgc_heap, mallocgc_mutator, store};
+use crate::handle::{
+    Context, Data, checked, lock, mallocgc_heap, mallocgc_mutator, not_null, store,
+};
 use mallocgc::raw::{Cleanup, Mutator, Placement};
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -29,6 +35,22 @@ type FinalizerFn = unsafe extern "C" fn(*mut mallocgc_mutator, *mut c_void, *mut
 #[derive(Default)]
 pub(crate) struct Chains {
     by_object: HashMap<usize, Vec<Finalizer>>,
+}
+
+/// Finalizers that are due and were taken out of the library's queue, but not popped yet.
+#[derive(Default)]
+pub(crate) struct Popped {
+    due: VecDeque<(NonNull<u8>, Finalizer)>,
+    /// Whether the heap visits the objects.
+    registered: bool,
+}
+
+// SAFETY: objects belong to the heap, and pointers to them may be anywhere.
+unsafe impl Send for Popped {}
+
+thread_local! {
+    /// Whether finalizers that are run now, on this thread, are to be popped.
+    static POPPING: Cell<bool> = const { Cell::new(false) };
 }
 
 #[derive(Clone, Copy)]
@@ -101,6 +123,9 @@ fn run(mutator: &mut Mutator, context: &Arc<Context>, object: NonNull<u8>) {
             all
         }
     };
+    if POPPING.get() {
+        return lock(&context.popped).due.extend(due.into_iter().map(|due| (object, due)));
+    }
     let handle = mallocgc_mutator::lent(mutator, context);
     for finalizer in due {
         // SAFETY: the program's function, with the word it gave; the object lives
@@ -154,6 +179,69 @@ pub unsafe extern "C" fn mallocgc_run_finalizers(
     unsafe { run_queue(mutator, ran, |mutator| mutator.run_finalizers(most)) }
 }
 
+/// Takes the next finalizer that is due, for a program that calls it when and where it likes: its object goes to
+/// `*object`, which must be in a root before the next boundary if it is still needed, and function
+/// and word to `*finalizer` and `*data`, each unless that is null. A boundary. For heaps whose `background` is 0, since
+/// others run their finalizers themselves. Of an object's finalizers that mallocgc_run_finalizers would run together each is popped; once
+/// the first was, the others are no more for mallocgc_run_finalizers.
+///
+/// @return mallocgc_error: NOT_FOUND if none is due; BAD_ARGUMENT, WRONG_THREAD, BUSY; REENTRANT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_finalizer_pop(
+    mutator: *const mallocgc_mutator,
+    object: *mut *mut c_void,
+    finalizer: *mut mallocgc_finalizer_fn,
+    data: *mut *mut c_void,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { checked(mutator) }?;
+        not_null(object)?;
+        let (found, due) = pop(handle)?;
+        // SAFETY: the caller's promise.
+        unsafe {
+            object.write(found.as_ptr().cast());
+            if !finalizer.is_null() {
+                finalizer.write(Some(due.function));
+            }
+            if !data.is_null() {
+                data.write(due.data.get());
+            }
+        }
+        Ok(())
+    })
+}
+
+fn pop(handle: &mallocgc_mutator) -> Outcome<(NonNull<u8>, Finalizer)> {
+    let context = &handle.context;
+    let first = !std::mem::replace(&mut lock(&context.popped).registered, true);
+    if first {
+        // The heap holds the callback: what it holds must not be the heap.
+        let context = context.clone();
+        handle.get()?.heap().add_root_callback(move |visitor| {
+            for (object, _) in &lock(&context.popped).due {
+                visitor.visit(object.as_ptr());
+            }
+        });
+    }
+    loop {
+        handle.get()?;
+        // No boundary lies between this and the return to the program.
+        if let Some(due) = lock(&context.popped).due.pop_front() {
+            return Ok(due);
+        }
+        let ran = handle.exclusive(|mutator| {
+            POPPING.set(true);
+            let ran = mutator.run_finalizers(1);
+            POPPING.set(false);
+            ran
+        })?;
+        if ran == 0 {
+            return Err(Code::NotFound);
+        }
+    }
+}
+
 /// Runs up to `most` cleanups that are due, as mallocgc_run_finalizers.
 ///
 /// @return mallocgc_error: BAD_ARGUMENT, WRONG_THREAD, BUSY.
@@ -204,7 +292,8 @@ pub unsafe extern "C" fn mallocgc_wait(
     })
 }
 
-/// How many objects' finalizers are due and have not run, and how many cleanups; each pointer may be null. Any thread.
+/// How many objects' finalizers are due and have not run, those that mallocgc_finalizer_pop has begun counted one by one,
+/// and how many cleanups; each pointer may be null. Any thread.
 ///
 /// @return mallocgc_error: BAD_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -215,11 +304,13 @@ pub unsafe extern "C" fn mallocgc_due(
 ) -> mallocgc_error {
     guard(|| {
         // SAFETY: the caller's promise.
-        let counts = unsafe { checked(heap) }?.heap.special_counts();
+        let heap = unsafe { checked(heap) }?;
+        let counts = heap.heap.special_counts();
         // SAFETY: the caller's promise.
         unsafe {
             if !finalizers.is_null() {
-                finalizers.write(counts.finalizers.pending);
+                let popped = lock(&heap.context.popped).due.len() as u64;
+                finalizers.write(counts.finalizers.pending + popped);
             }
             if !cleanups.is_null() {
                 cleanups.write(counts.cleanups.pending);

@@ -1,13 +1,13 @@
 //! What the handles of C point to, and how arguments are checked.
 
 use crate::error::{Outcome, mallocgc_error as Code};
-use crate::finalizer::Chains;
+use crate::finalizer::{Chains, Popped};
 use crate::layout::LayoutHandles;
-use crate::root::Stacks;
+use crate::stack::Stacks;
 use mallocgc::raw::{Heap, Mutator, RootVisitor};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_char, c_void};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A heap: memory, the objects in it, its settings and statistics.
@@ -23,6 +23,7 @@ pub(crate) struct Context {
     pub(crate) layouts: Mutex<LayoutHandles>,
     pub(crate) chains: Mutex<Chains>,
     pub(crate) stacks: Mutex<Stacks>,
+    pub(crate) popped: Mutex<Popped>,
 }
 
 /// What every mutator handle begins with, for the inline functions and for code that a program generates.
@@ -89,19 +90,35 @@ pub struct mallocgc_mutator {
     /// The mutator; null while it is in use further up the stack.
     pub(crate) active: Cell<*mut Mutator>,
     pub(crate) context: Arc<Context>,
-    pub(crate) own: Arc<OwnStack>,
+    pub(crate) own: Arc<OwnRoots>,
     thread: usize,
 }
 
 const _: () = assert!(std::mem::offset_of!(mallocgc_mutator, head) == 0);
 
-/// The part of a mutator's own stack that is scanned.
+/// A mutator's own roots: the part of its stack that is scanned, and what the program visits.
 #[derive(Default)]
-pub(crate) struct OwnStack {
-    /// Behind its oldest word; 0 when it is not scanned.
+pub(crate) struct OwnRoots {
+    /// Behind the stack's oldest word; 0 when it is not scanned.
     pub(crate) base: AtomicUsize,
     /// Its newest word at a boundary.
     pub(crate) top: AtomicUsize,
+    /// The program's callback.
+    pub(crate) roots: Mutex<Option<(RootsFn, Data)>>,
+    /// Whether the mutator visits these.
+    pub(crate) installed: AtomicBool,
+}
+
+/// Receives roots in a root callback. Valid during the call.
+pub struct mallocgc_visitor {
+    _private: [u8; 0],
+}
+
+pub(crate) type RootsFn = unsafe extern "C" fn(*mut mallocgc_visitor, *mut c_void);
+
+pub(crate) fn call_roots(function: RootsFn, data: Data, visitor: &mut RootVisitor<'_>) {
+    // SAFETY: the program's function, with the word it gave.
+    unsafe { function(std::ptr::from_mut(visitor).cast(), data.get()) };
 }
 
 thread_local! {
@@ -161,6 +178,16 @@ impl mallocgc_mutator {
         Ok(self.with_stack(|| body(mutator)))
     }
 
+    /// Lets the mutator visit its own roots.
+    pub(crate) fn install_roots(&self) -> Outcome {
+        let own = self.own.clone();
+        let visit = move |visitor: &mut RootVisitor<'_>| own.visit(visitor);
+        self.get()?.set_root_callback(Some(visit))?;
+        // Relaxed: this thread's.
+        self.own.installed.store(true, Relaxed);
+        Ok(())
+    }
+
     fn with_stack<R>(&self, body: impl FnOnce() -> R) -> R {
         // Relaxed, here and below: read by a collector while this thread is stopped.
         if self.own.base.load(Relaxed) == 0 {
@@ -191,26 +218,15 @@ impl Drop for Back<'_> {
     }
 }
 
-impl OwnStack {
-    /// Visits what lies between top and base.
-    pub(crate) fn visit(&self, visitor: &mut RootVisitor<'_>) {
-        visit_stack(visitor, self.top.load(Relaxed), self.base.load(Relaxed));
+impl OwnRoots {
+    /// Visits what lies between top and base, and what the program's callback visits.
+    fn visit(&self, visitor: &mut RootVisitor<'_>) {
+        crate::stack::visit_stack(visitor, self.top.load(Relaxed), self.base.load(Relaxed));
+        let roots = *lock(&self.roots);
+        if let Some((roots, data)) = roots {
+            call_roots(roots, data, visitor);
+        }
     }
-}
-
-/// Visits the words from `top` up to `base`; none if either is 0.
-pub(crate) fn visit_stack(visitor: &mut RootVisitor<'_>, top: usize, base: usize) {
-    let align = size_of::<usize>();
-    let top = top.next_multiple_of(align);
-    if top == 0 || base <= top {
-        return;
-    }
-    let start = std::ptr::with_exposed_provenance::<usize>(top);
-    // SAFETY: who registered the stack promised that it is readable between the
-    // two, and its thread or fiber is stopped.
-    unsafe {
-        visitor.visit_range(start, (base - top) / align, mallocgc::raw::RangeKind::Ambiguous)
-    };
 }
 
 /// What a pointer of C points to.

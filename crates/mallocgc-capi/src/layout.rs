@@ -2,7 +2,7 @@
 
 use crate::error::{Outcome, guard, mallocgc_error, mallocgc_error as Code};
 use crate::handle::{checked, lock, mallocgc_heap, not_null, store};
-use crate::trampoline::{mallocgc_trace_fn, rust_function};
+use crate::trampoline::{mallocgc_trace_fn, traced};
 use mallocgc::layout::{Program, TypeLayout};
 use mallocgc::raw::Layout;
 use std::collections::HashMap;
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn mallocgc_layout_program(
 /// is marked beside its mutators, while they run. Such an object is then changed after mallocgc_pre_write_object, once
 /// after each boundary, and a new one as it is. It may be given an object of zeroes, and a cell longer than the object; it must not write, nor enter a
 /// heap. With a `stride` other than 0 it is called for each `stride` bytes of an object, as
-/// for an array's elements. A process can have 256 such functions.
+/// for an array's elements.
 ///
 /// @return mallocgc_error: BAD_ARGUMENT, BAD_LAYOUT, NO_ROOM.
 #[unsafe(no_mangle)]
@@ -163,12 +163,12 @@ pub unsafe extern "C" fn mallocgc_layout_trace(
     // SAFETY: passed on.
     unsafe {
         register(heap, layout, || {
-            let function = rust_function(trace.ok_or(Code::BadArgument)?).ok_or(Code::NoRoom)?;
+            let function = trace.ok_or(Code::BadArgument)?;
             match stride {
-                0 => Ok(TypeLayout::trace(bytes, function)),
+                0 => Ok(traced(bytes, function)),
                 _ if !bytes.is_multiple_of(stride) => Err(Code::BadLayout),
                 _ => {
-                    let array = TypeLayout::trace(stride, function).array_of()?;
+                    let array = traced(stride, function).array_of()?;
                     Ok(array.with_size_bytes(bytes)?)
                 }
             }

@@ -11,8 +11,7 @@
 //! return the process ends with a message, since functions of C's calling convention
 //! do not let panics through.
 //!
-//! Protection: nothing here is static but the table of trace functions
-//! (`trampoline`), which belong to the program and not to a heap, and a thread's last error.
+//! Protection: nothing here is static but windows without a cell (`handle`) and a thread's last error.
 
 #![allow(non_camel_case_types, reason = "the names are those of C")]
 #![allow(clippy::missing_safety_doc, reason = "the head of the header says what callers owe")]
@@ -28,6 +27,8 @@ pub mod mutator;
 pub mod layout;
 pub mod alloc;
 pub mod root;
+pub mod stack;
 pub mod finalizer;
 pub mod weak;
 pub mod observe;
+pub mod walk;

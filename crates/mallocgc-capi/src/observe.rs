@@ -1,6 +1,6 @@
 //! Seeing inside: statistics, the heap profile, a listener of events.
 
-use crate::error::{guard, guard_or, mallocgc_error, mallocgc_error as Code};
+use crate::error::{Outcome, guard, guard_or, mallocgc_error, mallocgc_error as Code};
 use crate::handle::{Data, checked, mallocgc_heap};
 use mallocgc::observe::{CycleRecord, Event, Listener};
 use std::ffi::c_void;
@@ -165,6 +165,44 @@ pub unsafe extern "C" fn mallocgc_pause_quantile(heap: *const mallocgc_heap, qua
     })
 }
 
+/// What mutators wait for.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum mallocgc_delay {
+    /// The world standing, stopping included, in each cycle.
+    Pause = 0,
+    /// The last mutator to stop, in each cycle.
+    TimeToStop = 1,
+    /// The world to go on: each time one of them did.
+    Blocked = 2,
+    /// Marking for what they allocated: each time one of them did.
+    Assist = 3,
+}
+
+/// As mallocgc_pause_quantile, of any mallocgc_delay.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_delay_quantile(
+    heap: *const mallocgc_heap,
+    delay: u32,
+    quantile: f64,
+) -> u64 {
+    guard_or(0, || {
+        // SAFETY: the caller's promise.
+        let heap = &unsafe { checked(heap) }?.heap;
+        if !(0.0..=1.0).contains(&quantile) {
+            return Err(Code::BadArgument);
+        }
+        let histogram = match delay {
+            0 => heap.pause_histogram(),
+            1 => heap.time_to_stop_histogram(),
+            2 => heap.blocking_histogram(),
+            3 => heap.assist_histogram(),
+            _ => return Err(Code::BadArgument),
+        };
+        Ok(histogram.quantile(quantile))
+    })
+}
+
 /// Sets the mean bytes between samples of the heap profile: 0 for none, 1 for every allocation. The old
 /// rate goes to `*old` unless that is null. Any thread.
 ///
@@ -190,9 +228,16 @@ pub unsafe extern "C" fn mallocgc_set_profile_rate(
 pub type mallocgc_output_fn =
     Option<unsafe extern "C" fn(data: *mut c_void, bytes: *const c_void, length: usize) -> i32>;
 
-struct Output {
+/// Bytes that go to the program's function.
+pub(crate) struct Output {
     write: unsafe extern "C" fn(*mut c_void, *const c_void, usize) -> i32,
     data: Data,
+}
+
+impl Output {
+    pub(crate) fn new(write: mallocgc_output_fn, data: Data) -> Outcome<Output> {
+        Ok(Output { write: write.ok_or(Code::BadArgument)?, data })
+    }
 }
 
 impl io::Write for Output {
@@ -222,8 +267,7 @@ pub unsafe extern "C" fn mallocgc_write_profile(
     guard(|| {
         // SAFETY: the caller's promise.
         let heap = unsafe { checked(heap) }?;
-        let write = write.ok_or(Code::BadArgument)?;
-        let mut output = Output { write, data: Data(data) };
+        let mut output = Output::new(write, Data(data))?;
         heap.heap.profile().write_pprof(&mut output).map_err(|_| Code::Io)
     })
 }
@@ -291,6 +335,32 @@ pub struct mallocgc_cycle {
     pub forced: u32,
     /// Threads that marked.
     pub workers: u32,
+    /// Nanoseconds of sweeping what the cycle before had left.
+    pub finish_sweep_nanos: u64,
+    /// Nanoseconds of deciding finalizers, cleanups, weak handles and ephemerons.
+    pub finalize_nanos: u64,
+    /// Bytes at which it should have ended.
+    pub goal_bytes: u64,
+    /// Bytes reached from roots directly.
+    pub root_bytes: u64,
+    /// Bytes outside the heap, as the program told.
+    pub external_bytes: u64,
+    /// Finalizers that became due.
+    pub finalizers_due: u64,
+    /// Cleanups that became due.
+    pub cleanups_due: u64,
+    /// Weak handles that were cleared.
+    pub weak_cleared: u64,
+    /// Of a cycle beside the mutators: nanoseconds of its first and of its last stop. Else 0.
+    pub first_stop_nanos: u64,
+    /// See first_stop_nanos.
+    pub last_stop_nanos: u64,
+    /// Of a cycle beside the mutators: CPU nanoseconds of mutators that marked for what they allocated.
+    pub assist_nanos: u64,
+    /// Whether it marked beside the mutators: 1 or 0.
+    pub beside: u32,
+    /// Mutators attached.
+    pub mutators: u32,
 }
 
 impl From<&CycleRecord> for mallocgc_cycle {
@@ -306,6 +376,19 @@ impl From<&CycleRecord> for mallocgc_cycle {
             next_goal_bytes: record.next_goal_bytes,
             forced: u32::from(record.forced),
             workers: record.workers,
+            finish_sweep_nanos: record.finish_sweep_nanos,
+            finalize_nanos: record.finalize_nanos,
+            goal_bytes: record.goal_bytes,
+            root_bytes: record.root_bytes,
+            external_bytes: record.external_bytes,
+            finalizers_due: record.finalizers_queued,
+            cleanups_due: record.cleanups_queued,
+            weak_cleared: record.weak_cleared,
+            first_stop_nanos: record.beside.map_or(0, |beside| beside.flip_nanos),
+            last_stop_nanos: record.beside.map_or(0, |beside| beside.end_nanos),
+            assist_nanos: record.beside.map_or(0, |beside| beside.assist_nanos),
+            beside: u32::from(record.beside.is_some()),
+            mutators: record.mutators,
         }
     }
 }
@@ -373,12 +456,30 @@ pub unsafe extern "C" fn mallocgc_set_listener(
 ) -> mallocgc_error {
     guard(|| {
         // SAFETY: the caller's promise.
-        let heap = unsafe { checked(heap) }?;
-        let data = Data(data);
-        let listener = listener.map(|listener| {
-            Arc::new(move |event: &Event<'_>| tell(listener, data, event)) as Listener
-        });
-        heap.heap.set_listener(listener);
+        unsafe { checked(heap) }?.heap.set_listener(self::listener(listener, data));
         Ok(())
     })
+}
+
+/// As mallocgc_set_listener, for a listener that is told of cycles only, which costs allocation nothing. A heap has
+/// one listener of either kind.
+///
+/// @return mallocgc_error: BAD_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallocgc_set_cycle_listener(
+    heap: *const mallocgc_heap,
+    listener: mallocgc_listener_fn,
+    data: *mut c_void,
+) -> mallocgc_error {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        unsafe { checked(heap) }?.heap.set_cycle_listener(self::listener(listener, data));
+        Ok(())
+    })
+}
+
+fn listener(listener: mallocgc_listener_fn, data: *mut c_void) -> Option<Listener> {
+    let data = Data(data);
+    listener
+        .map(|listener| Arc::new(move |event: &Event<'_>| tell(listener, data, event)) as Listener)
 }

@@ -1,15 +1,14 @@
-//! Roots: handles, the mutator's stack of roots, ranges, callbacks, and stacks whose
-//! words may be anything.
+//! Roots: handles, the mutator's stack of roots, ranges, callbacks. Not here: stacks
+//! whose words may be anything (`stack`).
 
 use crate::error::{Outcome, guard, guard_or, mallocgc_error, mallocgc_error as Code};
 use crate::handle::{
-    Data, OwnStack, checked, lock, mallocgc_heap, mallocgc_mutator, not_null, store, visit_stack,
+    Data, RootsFn, call_roots, checked, lock, mallocgc_heap, mallocgc_mutator, mallocgc_visitor,
+    not_null, store,
 };
-use mallocgc::raw::{HeapError, RangeKind, Root, RootVisitor};
+use mallocgc::raw::{RangeKind, Root, RootVisitor};
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A root: keeps its object alive. Any thread may use it.
 pub struct mallocgc_root {
@@ -208,7 +207,9 @@ pub unsafe extern "C" fn mallocgc_range_add(
         let heap = unsafe { checked(heap) }?;
         not_null(id)?;
         let start = start.cast::<usize>();
-        if start.is_null() || !start.is_aligned() {
+        let bytes = words.checked_mul(size_of::<usize>());
+        let end = bytes.and_then(|bytes| start.addr().checked_add(bytes));
+        if start.is_null() || !start.is_aligned() || end.is_none() {
             return Err(Code::BadArgument);
         }
         // SAFETY: the caller's promise.
@@ -246,7 +247,7 @@ pub unsafe extern "C" fn mallocgc_static_range_add(
     guard(|| {
         // SAFETY: the caller's promise.
         let heap = unsafe { checked(heap) }?;
-        if start.is_null() {
+        if start.is_null() || start.addr().checked_add(bytes).is_none() {
             return Err(Code::BadArgument);
         }
         heap.heap.register_static_range(start.cast(), bytes);
@@ -254,28 +255,16 @@ pub unsafe extern "C" fn mallocgc_static_range_add(
     })
 }
 
-/// Receives roots in a root callback. Valid during the call.
-pub struct mallocgc_visitor {
-    _private: [u8; 0],
-}
-
 /// Visits roots with mallocgc_visit and its kin. Called at every cycle with the
 /// world stopped, perhaps on another thread; it must not enter a heap.
 pub type mallocgc_roots_fn =
     Option<unsafe extern "C" fn(visitor: *mut mallocgc_visitor, data: *mut c_void)>;
 
-type RootsFn = unsafe extern "C" fn(*mut mallocgc_visitor, *mut c_void);
-
-fn call(function: RootsFn, data: Data, visitor: &mut RootVisitor<'_>) {
-    // SAFETY: the program's function, with the word it gave.
-    unsafe { function(std::ptr::from_mut(visitor).cast(), data.get()) };
-}
-
 /// What a visitor of C is.
 ///
 /// # Safety
 ///
-/// It came from `call`, whose visitor lives for the call.
+/// It came from `call_roots`, whose visitor lives for the call.
 unsafe fn visitor<'v>(visitor: *mut mallocgc_visitor) -> &'v mut RootVisitor<'v> {
     // SAFETY: the caller's promise.
     unsafe { &mut *visitor.cast::<RootVisitor<'v>>() }
@@ -324,9 +313,9 @@ pub unsafe extern "C" fn mallocgc_roots_add(
         // SAFETY: the caller's promise.
         let heap = unsafe { checked(heap) }?;
         not_null(id)?;
-        let roots = roots.ok_or(Code::BadArgument)?;
+        let roots: RootsFn = roots.ok_or(Code::BadArgument)?;
         let data = Data(data);
-        let made = heap.heap.add_root_callback(move |visitor| call(roots, data, visitor));
+        let made = heap.heap.add_root_callback(move |visitor| call_roots(roots, data, visitor));
         // SAFETY: the caller's promise.
         unsafe { store(id, made) }
     })
@@ -359,146 +348,8 @@ pub unsafe extern "C" fn mallocgc_set_roots(
     guard(|| {
         // SAFETY: the caller's promise.
         let handle = unsafe { checked(mutator) }?;
-        install(handle, roots.map(|roots| (roots, Data(data))))
-    })
-}
-
-/// The one callback that a mutator has: its stack, and what the program visits.
-fn install(handle: &mallocgc_mutator, roots: Option<(RootsFn, Data)>) -> Outcome {
-    let own: Arc<OwnStack> = handle.own.clone();
-    let visit = move |visitor: &mut RootVisitor<'_>| {
-        own.visit(visitor);
-        if let Some((roots, data)) = roots {
-            call(roots, data, visitor);
-        }
-    };
-    let set: Result<(), HeapError> = handle.get()?.set_root_callback(Some(visit));
-    Ok(set?)
-}
-
-/// Lets every boundary of this mutator scan its thread's own stack and registers, up to
-/// `base`: the address of a variable of a function that calls all others that hold references. Any word
-/// there that names an allocated object keeps it alive. Null ends it. Call it before mallocgc_set_roots,
-/// whose callback it removes.
-///
-/// @return mallocgc_error: BAD_ARGUMENT for a base above which this call's stack does not lie,
-/// UNSUPPORTED, WRONG_THREAD, BUSY, REENTRANT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mallocgc_scan_own_stack(
-    mutator: *const mallocgc_mutator,
-    base: *const c_void,
-) -> mallocgc_error {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        let handle = unsafe { checked(mutator) }?;
-        handle.get()?;
-        if !crate::registers::SUPPORTED {
-            return Err(Code::Unsupported);
-        }
-        let here = 0u8;
-        let words = base.addr().next_multiple_of(size_of::<usize>());
-        if words != 0 && words <= (&raw const here).addr() {
-            return Err(Code::BadArgument);
-        }
-        install(handle, None)?;
-        // The variable itself belongs to it.
-        let end = if words == 0 { 0 } else { base.expose_provenance().next_multiple_of(16) + 16 };
-        // Relaxed: read by a collector while this thread is stopped.
-        handle.own.base.store(end, Relaxed);
+        handle.install_roots()?;
+        *lock(&handle.own.roots) = roots.map(|roots| (roots, Data(data)));
         Ok(())
     })
-}
-
-/// Another stack, of a fiber or a coroutine.
-pub struct mallocgc_stack {
-    bounds: Arc<Bounds>,
-    context: Arc<crate::handle::Context>,
-}
-
-pub(crate) struct Bounds {
-    base: usize,
-    top: AtomicUsize,
-}
-
-/// The stacks of a heap.
-#[derive(Default)]
-pub(crate) struct Stacks {
-    all: Vec<Arc<Bounds>>,
-    registered: bool,
-}
-
-/// Adds a stack that grows down from `base`, behind its oldest word. It is scanned
-/// at every cycle from its top on, which mallocgc_stack_set_top tells; at first there is none.
-/// Any word there that names an allocated object keeps it alive.
-///
-/// @return mallocgc_error: BAD_ARGUMENT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mallocgc_stack_add(
-    heap: *const mallocgc_heap,
-    base: *const c_void,
-    stack: *mut *mut mallocgc_stack,
-) -> mallocgc_error {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        let heap = unsafe { checked(heap) }?;
-        not_null(stack)?;
-        if base.is_null() {
-            return Err(Code::BadArgument);
-        }
-        let bounds = Arc::new(Bounds { base: base.expose_provenance(), top: AtomicUsize::new(0) });
-        let first = {
-            let mut stacks = lock(&heap.context.stacks);
-            stacks.all.push(bounds.clone());
-            !std::mem::replace(&mut stacks.registered, true)
-        };
-        if first {
-            // The heap holds the callback: what it holds must not be the heap.
-            let context = heap.context.clone();
-            heap.heap.add_root_callback(move |visitor| {
-                for bounds in &lock(&context.stacks).all {
-                    visit_stack(visitor, bounds.top.load(Relaxed), bounds.base);
-                }
-            });
-        }
-        let made = mallocgc_stack { bounds, context: heap.context.clone() };
-        // SAFETY: the caller's promise.
-        unsafe { store(stack, Box::into_raw(Box::new(made))) }
-    })
-}
-
-/// Tells the address of a stack's newest word, when it is switched away from, its registers
-/// pushed; null when it is switched to, and is its thread's own stack, or ends. On the thread that
-/// switches, between boundaries.
-///
-/// @return mallocgc_error: BAD_ARGUMENT, also for a top above the base.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mallocgc_stack_set_top(
-    stack: *const mallocgc_stack,
-    top: *const c_void,
-) -> mallocgc_error {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        let stack = unsafe { checked(stack) }?;
-        if top.addr() > stack.bounds.base {
-            return Err(Code::BadArgument);
-        }
-        // Relaxed: read by a collector while this thread is stopped.
-        stack.bounds.top.store(top.expose_provenance(), Relaxed);
-        Ok(())
-    })
-}
-
-/// Forgets a stack and frees the handle; null is allowed.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mallocgc_stack_remove(stack: *mut mallocgc_stack) {
-    if stack.is_null() {
-        return;
-    }
-    guard(|| {
-        // SAFETY: made by `mallocgc_stack_add`, and given back once.
-        let stack = unsafe { Box::from_raw(stack) };
-        let mut stacks = lock(&stack.context.stacks);
-        stacks.all.retain(|other| !Arc::ptr_eq(other, &stack.bounds));
-        Ok(())
-    });
 }

@@ -18,7 +18,7 @@ fn the_header_is_up_to_date() {
     let sources =
         ["error", "trampoline", "handle", "config", "heap", "limits", "mutator", "layout", "alloc"]
             .into_iter()
-            .chain(["root", "finalizer", "weak", "observe"]);
+            .chain(["root", "stack", "finalizer", "weak", "observe", "walk"]);
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in sources {
         builder = builder.with_src(crate_dir().join("src").join(source).with_extension("rs"));

@@ -11,9 +11,11 @@ use mallocgc_capi::heap::{MALLOCGC_VERSION, mallocgc_force as Force};
 use mallocgc_capi::limits::{mallocgc_limit_kind as LimitKind, mallocgc_pressure};
 use mallocgc_capi::mutator::mallocgc_progress as Progress;
 use mallocgc_capi::observe::{
-    mallocgc_cycle, mallocgc_event, mallocgc_event_kind as Kind, mallocgc_stats,
+    mallocgc_cycle, mallocgc_delay as Delay, mallocgc_event, mallocgc_event_kind as Kind,
+    mallocgc_stats,
 };
 use mallocgc_capi::root::mallocgc_range_kind as RangeKind;
+use mallocgc_capi::walk::{mallocgc_walked, mallocgc_walked_kind as WalkedKind};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::mem::offset_of;
@@ -78,7 +80,44 @@ fn pkg_config(arguments: &[&str]) -> Vec<String> {
 enum Language {
     C,
     Cpp,
+    /// C++ with what the program itself does checked at every turn.
+    SanitizedCpp,
 }
+
+/// C++ with sanitizers if the compiler has them.
+fn sanitized() -> Language {
+    match sanitizer_options() {
+        Some(_) => Language::SanitizedCpp,
+        None => Language::Cpp,
+    }
+}
+
+/// What sanitizers are told: to look for leaks as well, if they can where this runs. `None` without
+/// sanitizers.
+fn sanitizer_options() -> Option<&'static str> {
+    static OPTIONS: OnceLock<Option<&str>> = OnceLock::new();
+    *OPTIONS.get_or_init(|| {
+        let empty = scratch("sanitizers").join("empty.cpp");
+        std::fs::write(&empty, "int main() { return 0; }\n").expect("written");
+        let program = empty.with_extension("out");
+        let mut command = Command::new("g++");
+        command.args(SANITIZERS).arg(&empty).arg("-o").arg(&program);
+        let runs_with = |options: &str| {
+            let mut command = Command::new(&program);
+            let output = command.env("ASAN_OPTIONS", options).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        let built = command.output().expect("it starts").status.success();
+        let options = ["detect_leaks=1", "detect_leaks=0"].into_iter();
+        let options = options.filter(|_| built).find(|options| runs_with(options));
+        if options.is_none() {
+            eprintln!("skipped: g++ has no sanitizers");
+        }
+        options
+    })
+}
+
+const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 
 fn compile(source: &Path, name: &str, linking: &str) -> PathBuf {
     compile_as(Language::C, source, name, linking)
@@ -88,11 +127,15 @@ fn compile(source: &Path, name: &str, linking: &str) -> PathBuf {
 fn compile_as(language: Language, source: &Path, name: &str, linking: &str) -> PathBuf {
     let program = scratch("programs").join(format!("{name}-{language:?}-{linking}"));
     let (compiler, arguments) = match language {
-        Language::C => ("gcc", ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-xc"]),
-        Language::Cpp => ("g++", ["-std=c++17", "-pthread", "-xc++"]),
+        Language::C => ("gcc", ["-std=c11", "-D_GNU_SOURCE", "-xc", "-O2"]),
+        Language::Cpp => ("g++", ["-std=c++17", "-pthread", "-xc++", "-O2"]),
+        Language::SanitizedCpp => ("g++", ["-std=c++17", "-pthread", "-xc++", "-O1"]),
     };
     let mut command = Command::new(compiler);
-    command.args(arguments).args(["-O2", "-g"]).args(WARNINGS).arg(source).arg("-xnone");
+    command.args(arguments).arg("-g").args(WARNINGS).arg(source).arg("-xnone");
+    if let Language::SanitizedCpp = language {
+        command.args(SANITIZERS);
+    }
     command.arg("-o").arg(&program);
     command.args(pkg_config(&["--cflags"]));
     match linking {
@@ -110,6 +153,7 @@ fn compile_as(language: Language, source: &Path, name: &str, linking: &str) -> P
 fn run(program: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).env("LD_LIBRARY_PATH", prefix().join("lib"));
+    command.env("ASAN_OPTIONS", sanitizer_options().unwrap_or_default());
     String::from_utf8(succeed(&mut command).stdout).expect("text")
 }
 
@@ -145,7 +189,10 @@ fn layout_assertions() -> String {
     structure!(mallocgc_pressure: kind current_bytes limit_bytes);
     structure!(mallocgc_event: kind layout address bytes stack stack_depth cycle record);
     structure!(mallocgc_cycle: stopped_nanos time_to_stop_nanos mark_nanos mark_cpu_nanos
-        heap_start_bytes live_bytes marked_objects next_goal_bytes forced workers);
+        heap_start_bytes live_bytes marked_objects next_goal_bytes forced workers
+        finish_sweep_nanos finalize_nanos goal_bytes root_bytes external_bytes finalizers_due
+        cleanups_due weak_cleared first_stop_nanos last_stop_nanos assist_nanos beside mutators);
+    structure!(mallocgc_walked: kind layout object bytes offset target);
     let mut number = |name: &str, value: u64| {
         writeln!(text, "CHECK({name} == {value}, \"{name}\");").unwrap();
     };
@@ -168,6 +215,10 @@ fn layout_assertions() -> String {
     number("MALLOCGC_PROGRESS_IDLE", Progress::Idle as u64);
     number("MALLOCGC_PROGRESS_MARKING", Progress::Marking as u64);
     number("MALLOCGC_PROGRESS_FINISHED", Progress::Finished as u64);
+    number("MALLOCGC_DELAY_PAUSE", Delay::Pause as u64);
+    number("MALLOCGC_DELAY_ASSIST", Delay::Assist as u64);
+    number("MALLOCGC_WALKED_KIND_ROOT", WalkedKind::Root as u64);
+    number("MALLOCGC_WALKED_KIND_REFERENCE", WalkedKind::Reference as u64);
     number("MALLOCGC_EVENT_KIND_ALLOC", Kind::Alloc as u64);
     number("MALLOCGC_EVENT_KIND_OTHER", Kind::Other as u64);
     text.push_str("int main(void) { return 0; }\n");
@@ -230,44 +281,77 @@ fn the_library_exports_what_the_header_declares() {
     assert!(text.contains("soname: [libmallocgc.so.0]"), "{text}");
 }
 
-#[test]
-fn every_function_does_what_the_header_says() {
-    if !has("gcc") || !has("pkg-config") {
-        return;
-    }
-    let source = crate_dir().join("tests/c/functions.c");
-    let programs = std::fs::read_dir(crate_dir().join("tests/c")).expect("the programs");
-    let text: String = programs
-        .map(|program| std::fs::read_to_string(program.expect("an entry").path()).expect("a text"))
-        .collect();
-    for name in declared() {
-        assert!(text.contains(&format!("{name}(")), "no program calls {name}");
-    }
-    for linking in ["shared", "static"] {
-        assert_eq!(run(&compile(&source, "functions", linking), &[]), "ok\n", "{linking}");
-    }
-}
-
-/// Compiles and runs a test program as C and as C++.
+/// Compiles and runs a test program as C, and as C++ under the compiler's sanitizers if it has them.
 fn chapter(name: &str) {
     if !has("gcc") || !has("g++") || !has("pkg-config") {
         return;
     }
     let source = crate_dir().join("tests/c").join(name).with_extension("c");
-    for language in [Language::C, Language::Cpp] {
+    for language in [Language::C, sanitized()] {
         let program = compile_as(language, &source, name, "shared");
         assert_eq!(run(&program, &[]), "ok\n", "{language:?}");
     }
 }
 
+macro_rules! chapters {
+    ($($name:ident)*) => {
+        /// A program for each part of the header, of its name.
+        mod chapters {
+            $(#[test] fn $name() { super::chapter(stringify!($name)); })*
+        }
+        const CHAPTERS: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+chapters!(settings layouts alloc inline barrier roots stacks finalizers weak threads limits observe);
+
 #[test]
-fn inline_functions_do_what_the_library_does() {
-    chapter("inline");
+fn every_function_is_called_by_a_chapter() {
+    let programs = CHAPTERS.iter().map(|name| {
+        let source = crate_dir().join("tests/c").join(name).with_extension("c");
+        std::fs::read_to_string(source).expect("a program")
+    });
+    let text: String = programs.collect();
+    for name in declared() {
+        assert!(text.contains(&format!("{name}(")), "no program calls {name}");
+    }
+    for code in Code::ALL {
+        // Mistakes of the library, and what this processor, heap or system never says.
+        let told_elsewhere = [
+            Code::None,
+            Code::Panic,
+            Code::Unsupported,
+            Code::Corrupt,
+            Code::NoThread,
+            Code::AlreadySet,
+        ];
+        let name = error_name(code);
+        assert!(
+            told_elsewhere.contains(&code) || text.contains(&format!("({name}, ")),
+            "no program provokes {name}"
+        );
+    }
+}
+
+/// `BadArgument` as a program writes it.
+fn error_name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
 }
 
 #[test]
-fn limits_hold_and_are_told_of() {
-    chapter("limits");
+fn the_static_library_does_as_well() {
+    if !has("gcc") || !has("pkg-config") {
+        return;
+    }
+    let source = crate_dir().join("tests/c/finalizers.c");
+    assert_eq!(run(&compile(&source, "finalizers", "static"), &[]), "ok\n");
 }
 
 /// Instructions of the inline paths, with the return of the function each is in, counted under callgrind.
