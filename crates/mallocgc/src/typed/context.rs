@@ -81,14 +81,6 @@ impl<'gc> Mutation<'gc> {
         self.core().raw.change_apart(Address::from_ptr(place), read, write);
     }
 
-    /// Notes for the marker what a reference that it may not find leads to.
-    #[inline]
-    pub(super) fn note(&self, object: *const u8) {
-        if self.core().raw.is_marking() {
-            self.core().raw.shade(object.addr());
-        }
-    }
-
     /// The heap itself, for settings and statistics.
     pub fn heap(&self) -> &raw::Heap {
         self.core().raw.heap()
