@@ -16,6 +16,8 @@ pub enum Runtime {
     Go,
     /// C on the Boehm collector.
     Libgc,
+    /// The same program on this project's library of that name.
+    DropIn,
     /// Rust with explicit freeing, on mimalloc.
     Mimalloc,
     /// Rust with explicit freeing, on the system's allocator.
@@ -41,8 +43,8 @@ impl Runtime {
     ];
 
     /// What the raw interface is compared with.
-    pub const HEAP_PEERS: [Runtime; 4] =
-        [Runtime::Go, Runtime::Libgc, Runtime::Mimalloc, Runtime::Malloc];
+    pub const HEAP_PEERS: [Runtime; 5] =
+        [Runtime::Go, Runtime::Libgc, Runtime::DropIn, Runtime::Mimalloc, Runtime::Malloc];
 
     /// What the safe interface is compared with.
     pub const TYPED_PEERS: [Runtime; 4] =
@@ -54,6 +56,7 @@ impl Runtime {
             Runtime::Mallocgc => "mallocgc",
             Runtime::Go => "go",
             Runtime::Libgc => "libgc",
+            Runtime::DropIn => "drop-in",
             Runtime::Mimalloc => "mimalloc",
             Runtime::Malloc => "malloc",
             Runtime::GcArena => "gc-arena",

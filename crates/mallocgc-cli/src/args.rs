@@ -48,7 +48,7 @@ pub(crate) struct Bench {
     /// Which runtimes to compare with: auto (all there are), none, or a list
     #[arg(
         long,
-        value_name = "auto|none|go,libgc,mimalloc,malloc,gc-arena,gc-arena-mimalloc,rc",
+        value_name = "auto|none|go,libgc,drop-in,mimalloc,malloc,gc-arena,gc-arena-mimalloc,rc",
         value_delimiter = ',',
         value_enum,
         default_value = "auto",
@@ -126,6 +126,7 @@ enum PeerArgument {
     None,
     Go,
     Libgc,
+    DropIn,
     Mimalloc,
     Malloc,
     GcArena,
@@ -199,6 +200,7 @@ impl Bench {
                     let runtime = match peer {
                         PeerArgument::Go => Runtime::Go,
                         PeerArgument::Libgc => Runtime::Libgc,
+                        PeerArgument::DropIn => Runtime::DropIn,
                         PeerArgument::Mimalloc => Runtime::Mimalloc,
                         PeerArgument::Malloc => Runtime::Malloc,
                         PeerArgument::GcArena => Runtime::GcArena,

@@ -16,6 +16,14 @@ pub(crate) struct Program {
     pub(crate) path: PathBuf,
     /// Comes before the arguments that every program takes.
     pub(crate) subcommand: Option<&'static str>,
+    /// Where it finds its libraries first.
+    pub(crate) libraries: Option<PathBuf>,
+}
+
+impl Program {
+    fn new(path: PathBuf, subcommand: Option<&'static str>) -> Program {
+        Program { path, subcommand, libraries: None }
+    }
 }
 
 /// Why a peer has no program.
@@ -38,10 +46,10 @@ pub(crate) fn program(runtime: Runtime) -> Result<Program, Missing> {
     let variable = format!("MALLOCGC_BENCH_{name}");
     let ready = std::env::var_os(variable).map(PathBuf::from);
     if runtime == Runtime::Mallocgc {
-        return Ok(Program { path: ready.unwrap_or(exe), subcommand: Some("bench-run") });
+        return Ok(Program::new(ready.unwrap_or(exe), Some("bench-run")));
     }
     if let Some(path) = ready {
-        return Ok(Program { path, subcommand: None });
+        return Ok(Program::new(path, None));
     }
     let sources = workspace().join("bench/peers");
     if !sources.is_dir() {
@@ -53,7 +61,7 @@ pub(crate) fn program(runtime: Runtime) -> Result<Program, Missing> {
     let path = match runtime {
         Runtime::Mallocgc => unreachable!("answered above"),
         Runtime::Go => build_go(&sources.join("go"), &target)?,
-        Runtime::Libgc => build_libgc(&sources.join("libgc"), &target)?,
+        Runtime::Libgc | Runtime::DropIn => build_libgc(&sources.join("libgc"), &target)?,
         Runtime::Mimalloc | Runtime::GcArenaMimalloc => {
             build_rust(&sources.join("rust"), &target, "mimalloc")?
         }
@@ -66,7 +74,17 @@ pub(crate) fn program(runtime: Runtime) -> Result<Program, Missing> {
         Runtime::Rc => Some("rc"),
         _ => None,
     };
-    Ok(Program { path, subcommand })
+    let libraries = match runtime {
+        Runtime::DropIn => Some(own_libgc()?),
+        _ => None,
+    };
+    Ok(Program { libraries, ..Program::new(path, subcommand) })
+}
+
+/// The directory of this project's `libgc.so.1`.
+fn own_libgc() -> Result<PathBuf, Missing> {
+    let missing = || Missing::NotInstalled("libgc.so.1 of ours: cargo xtask libgc".to_owned());
+    crate::exec::find_library().ok_or_else(missing)
 }
 
 /// The workspace this command was compiled from.

@@ -137,6 +137,9 @@ fn take_turns(contest: &mut Contest, round: usize, progress: &ProgressBar) {
         if let (State::Ok, Some(program)) = (entrant.state, &entrant.program) {
             let mut command = Command::new(&program.path);
             command.args(program.subcommand).arg(contest.case.name);
+            if let Some(libraries) = &program.libraries {
+                command.env("LD_LIBRARY_PATH", libraries);
+            }
             command.args(["--threads", &contest.threads.to_string()]);
             let sizes = contest.parameters.iter();
             command.args(sizes.map(|(name, value)| format!("{name}={value}")));

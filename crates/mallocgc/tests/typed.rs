@@ -5,7 +5,7 @@
 use mallocgc::raw::Config;
 use mallocgc::typed::{
     AllocError, Gc, Heap, Lock, OnceLock, RefLock, Root, Shape, SharedHeap, SharedLock, Slot,
-    Static, Trace, Weak,
+    Static, Trace, Weak, WeakMap,
 };
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -617,4 +617,61 @@ fn memory_that_payloads_keep_elsewhere_makes_cycles_come() {
     assert!(sum < 256 << 20, "{sum} bytes are kept by objects of a few words");
     heap.collect();
     assert_eq!(heap.run(|cx| cx.heap().stats().external_bytes), 0);
+}
+
+#[test]
+fn entries_of_weak_maps_go_with_their_keys_though_values_refer_to_them() {
+    #[derive(Trace)]
+    struct Key {
+        number: u64,
+    }
+    #[derive(Trace)]
+    struct Value<'gc> {
+        key: Gc<'gc, Key>,
+        squared: u64,
+    }
+    type Table<'gc> = RefLock<WeakMap<'gc, Key, Value<'gc>>>;
+    for concurrent_from_bytes in [usize::MAX, 0] {
+        let heap = Heap::new(Config { concurrent_from_bytes, ..config() }).unwrap();
+        let table: Root<Table<'static>> =
+            heap.run(|cx| cx.root(Gc::new(cx, RefLock::new(WeakMap::new()))));
+        let mut kept: Vec<Root<Key>> = Vec::new();
+        for round in 0..40u64 {
+            heap.run(|cx| {
+                let mut table = table.get(cx).as_ref().borrow_mut(cx);
+                for at in 0..25 {
+                    let number = round * 25 + at;
+                    let key = Gc::new(cx, Key { number });
+                    let value = Value { key, squared: number * number };
+                    assert!(table.insert(cx, key, Gc::new(cx, value)).is_none());
+                    if number % 10 == 0 {
+                        kept.push(cx.root(key));
+                    }
+                }
+            });
+            if round % 8 == 7 {
+                heap.collect();
+            }
+        }
+        heap.collect();
+        heap.collect();
+        heap.run(|cx| {
+            let mut table = table.get(cx).as_ref().borrow_mut(cx);
+            assert_eq!(table.iter(cx).count(), kept.len());
+            for key in &kept {
+                let key = key.get(cx);
+                let value = table.get(cx, key).expect("its key is rooted");
+                assert!(Gc::ptr_eq(value.key, key) && value.squared == key.number * key.number);
+            }
+            let (first, second) = (kept[0].get(cx), kept[1].get(cx));
+            assert_eq!(table.remove(cx, first).unwrap().squared, 0);
+            assert!(!table.contains_key(first) && table.remove(cx, first).is_none());
+            let old = table.insert(cx, second, Gc::new(cx, Value { key: second, squared: 1 }));
+            assert_eq!(old.unwrap().squared, second.number * second.number);
+            assert_eq!(table.get(cx, second).unwrap().squared, 1);
+        });
+        drop(kept);
+        heap.collect();
+        heap.run(|cx| assert_eq!(table.get(cx).borrow().iter(cx).count(), 0));
+    }
 }

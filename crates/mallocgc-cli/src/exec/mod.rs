@@ -121,7 +121,7 @@ fn tell(exec: &Exec, process: u32, blocks: &[Statistics], peak_bytes: u64) {
 
 /// The directory of our library: named by MALLOCGC_LIBGC, beside the command, or where it is built and
 /// installed.
-fn find_library() -> Option<PathBuf> {
+pub(crate) fn find_library() -> Option<PathBuf> {
     if let Some(directory) = std::env::var_os("MALLOCGC_LIBGC") {
         let directory = PathBuf::from(directory);
         return directory.join(SONAME).is_file().then_some(directory);

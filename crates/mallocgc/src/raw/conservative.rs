@@ -19,7 +19,8 @@ use crate::raw::mutator::{AllocClass, Mutator};
 use crate::world::gate::{CYCLE_DUE, STOP};
 use crate::world::stop::Stopped;
 use core::ptr::NonNull;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::compiler_fence;
 
 pub use crate::collect::ambiguous::AmbiguousMarker;
 
@@ -237,6 +238,22 @@ impl Heap {
     /// The allocated cell that `word` points into. For a cell that the asker
     /// has the answer is exact, whatever other threads do.
     pub fn cell(&self, word: usize) -> Option<CellInfo> {
+        let space = &self.inner().space;
+        loop {
+            let generation = space.sweep_generation();
+            let found = self.cell_at_once(word);
+            // The thread may have been stopped in between, for a cycle that has made the
+            // other bitmap the survivors'. It is this thread that stood, so the order of
+            // the program is all that counts.
+            compiler_fence(SeqCst);
+            if space.sweep_generation() == generation {
+                return found;
+            }
+        }
+    }
+
+    fn cell_at_once(&self, word: usize) -> Option<CellInfo> {
+        compiler_fence(SeqCst);
         let space = &self.inner().space;
         let found = space.find_object(Address::new(word))?;
         let words = match space.class_info(space.span(found.span).class()).scan {

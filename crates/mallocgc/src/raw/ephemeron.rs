@@ -78,6 +78,11 @@ impl Ephemeron {
         Ephemeron(object)
     }
 
+    /// Whether the key is gone. The ephemeron is alive.
+    pub(crate) fn is_cleared(self) -> bool {
+        self.words().key() == Address::NULL
+    }
+
     fn words<'e>(self) -> &'e EphemeronWords {
         // SAFETY: callers of the unsafe methods below promise that it lives.
         unsafe { EphemeronWords::at(Address::from_ptr(self.0.as_ptr())) }
