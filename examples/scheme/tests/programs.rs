@@ -80,6 +80,43 @@ programs! {
     report_macros 68,
 }
 
+/// Runs a program of `programs`, which ends with an error unless its results are right.
+fn works(name: &str, pace: Pace) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+    let (result, output) = with_stack(|| {
+        let scheme = Interpreter::new(options(pace)).unwrap();
+        (scheme.run_file(&directory.join(name).with_extension("scm")), scheme.output())
+    });
+    assert_eq!(result, Ok(()), "{name}");
+    assert_eq!(output, format!("{name}: ok\n"));
+}
+
+macro_rules! classics {
+    ($($name:ident)*) => {
+        const CLASSICS: &[&str] = &[$(stringify!($name)),*];
+        $(#[test]
+        fn $name() {
+            works(stringify!($name), Pace::Usual);
+            works(stringify!($name), Pace::Zeal);
+        })*
+    };
+}
+
+classics! {
+    browse conform deriv destruct earley fft gcbench lattice mazefun meta nboyer paraffins peval pi puzzle takl
+}
+
+#[test]
+fn no_program_is_forgotten() {
+    let entries =
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("programs")).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string())
+        .collect();
+    names.sort();
+    assert_eq!(names, CLASSICS);
+}
+
 /// Beside its libraries, which it imports and includes.
 #[test]
 fn libraries_in_files_pass_their_checks() {
