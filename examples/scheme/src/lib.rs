@@ -7,7 +7,7 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `value`, `code`, `environment`, `syntax` | objects |
+//! | `value`, `code`, `environment`, `syntax`, `table` | objects |
 //! | `reader`, `compile`, `quasiquote`, `rewrite`, `emit` | from text to instructions |
 //! | `machine`, `run` | doing them |
 //! | `arithmetic` and the others | primitives |
@@ -33,6 +33,7 @@ mod reader;
 mod rewrite;
 mod run;
 mod syntax;
+mod table;
 mod texts;
 mod value;
 mod vectors;

@@ -170,6 +170,19 @@ fn the_end_of_memory_is_a_condition_that_a_program_survives() {
 }
 
 #[test]
+fn tables_count_against_the_limit() {
+    let program = "
+        (define t (make-equal-hash-table))
+        (define (fill n) (hash-table-set! t n n) (fill (+ n 1)))
+        (write (guard (e ((out-of-memory? e) 'caught)) (fill 0)))
+        (define count (hash-table-count t))
+        (write (and (> count 1000) (= (hash-table-ref t (- count 1)) (- count 1))))
+        (hash-table-clear! t)
+        (write (list (hash-table-count t) (length (iota 100000))))";
+    assert_eq!(output_of(limited(16 << 20), program), "caught#t(0 100000)");
+}
+
+#[test]
 fn a_program_with_garbage_only_runs_in_little_memory() {
     let program = "
         (define (loop n) (if (> n 0) (begin (vector n (list n) (number->string n)) (loop (- n 1)))))
