@@ -6,6 +6,7 @@ use crate::primitive::{ANY, Arguments, Primitive};
 use crate::value::{Kind, Outcome, Value, fault, text, wrong};
 use mallocgc::typed::Cx;
 use num_bigint::BigInt;
+use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive};
 use std::cmp::Ordering;
 
@@ -96,7 +97,7 @@ fn round<'gc>(
     cx: &Cx<'gc>,
     value: Value<'gc>,
     of_float: fn(f64) -> f64,
-    of_ratio: fn(&num_rational::BigRational) -> BigInt,
+    of_ratio: fn(&BigRational) -> BigInt,
 ) -> Outcome<'gc> {
     match number_of(value)? {
         Number::Flo(n) => Ok(Value::from(of_float(n))),
@@ -106,7 +107,7 @@ fn round<'gc>(
 }
 
 /// To the nearest, halves to the even one.
-fn round_ratio(n: &num_rational::BigRational) -> BigInt {
+fn round_ratio(n: &BigRational) -> BigInt {
     let two = BigInt::from(2);
     let doubled: BigInt = n.numer() * &two + n.denom();
     let divisor: BigInt = n.denom() * &two;
@@ -144,13 +145,19 @@ fn expt<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
             None => {}
         }
     }
+    if matches!(&exponent, Number::Ratio(half) if *half == BigRational::new(1.into(), 2.into())) {
+        return square_root(vm, &base);
+    }
     Ok(Value::from(base.float().powf(exponent.float())))
 }
 
 fn sqrt<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
-    let n = number_of(args[0].get())?;
+    square_root(vm, &number_of(args[0].get())?)
+}
+
+fn square_root<'gc>(vm: &mut Vm<'gc, '_>, n: &Number) -> Outcome<'gc> {
     if n.is_exact() && !n.is_negative() {
-        let parts = match &n {
+        let parts = match n {
             Number::Ratio(n) => (n.numer().clone(), n.denom().clone()),
             n => (n.integer(), BigInt::from(1)),
         };
@@ -245,10 +252,7 @@ fn logarithm<'gc>(_: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
 }
 
 /// The simplest ratio between two numbers.
-fn simplest(
-    low: &num_rational::BigRational,
-    high: &num_rational::BigRational,
-) -> num_rational::BigRational {
+fn simplest(low: &BigRational, high: &BigRational) -> BigRational {
     let floor = low.floor();
     if &floor == low {
         return floor;
@@ -269,13 +273,13 @@ fn rationalize<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> 
     }
     let ratio = |n: Number| match n.exact() {
         Some(Number::Ratio(n)) => Some(n),
-        Some(n) => Some(num_rational::BigRational::from_integer(n.integer())),
+        Some(n) => Some(BigRational::from_integer(n.integer())),
         None => None,
     };
     let (Some(middle), Some(distance)) = (ratio(x), ratio(y)) else { return Ok(args[0].get()) };
     let distance = distance.abs();
     let (low, high) = (&middle - &distance, &middle + &distance);
-    let zero = num_rational::BigRational::from_integer(BigInt::ZERO);
+    let zero = BigRational::from_integer(BigInt::ZERO);
     let found = if low <= zero && high >= zero {
         zero
     } else if high < zero {

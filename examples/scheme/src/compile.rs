@@ -8,9 +8,10 @@ use crate::environment::{Binding, Environment, Global};
 use crate::machine::Machine;
 use crate::primitive::Primitive;
 use crate::syntax::{Meaning, Place, Special, base_symbol, is_identifier, syntax_error};
-use crate::value::{Fault, Outcome, Value, cons, list};
+use crate::value::{self, Fault, Kind, Outcome, Value, cons, fault, list};
 use mallocgc::typed::{Cx, Gc};
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 /// How deep expressions may be nested.
 const MAX_DEPTH: usize = 10_000;
@@ -76,6 +77,16 @@ impl<'gc> Scope<'gc> {
     }
 }
 
+impl Scope<'_> {
+    /// Whether no name is bound twice.
+    fn is_distinct(&self) -> bool {
+        let before = |index: usize, name: Value<'_>| {
+            self.names[..index].iter().any(|(known, _)| known.address() == name.address())
+        };
+        !self.names.iter().enumerate().any(|(index, &(name, _))| before(index, name))
+    }
+}
+
 /// Compiles one form.
 pub(crate) struct Compiler<'a, 'gc> {
     pub(crate) cx: &'a Cx<'gc>,
@@ -86,6 +97,10 @@ pub(crate) struct Compiler<'a, 'gc> {
     pub(crate) expansions: usize,
     places: &'a HashMap<usize, At>,
     pub(crate) at: At,
+    /// Where included files are looked for, in a library that is in a file.
+    pub(crate) beside: Option<PathBuf>,
+    /// Libraries that this form has defined.
+    pub(crate) libraries: Vec<Box<str>>,
     function: usize,
     depth: usize,
 }
@@ -108,13 +123,29 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
             expansions: 0,
             places,
             at: (0, 0),
+            beside: None,
+            libraries: Vec::new(),
             function: 0,
             depth: 0,
         };
-        let body = compiler.top_level(form, environment).map_err(|fault| compiler.locate(fault))?;
+        let compiled = compiler.whole(form, environment);
+        if compiled.is_err() {
+            // What would run their bodies is lost, so they are to be defined again.
+            let mut known = machine.libraries.borrow_mut(cx);
+            known.retain(|name, _| !compiler.libraries.contains(name));
+        }
+        compiled
+    }
+
+    fn whole(
+        &mut self,
+        form: Value<'gc>,
+        environment: Gc<'gc, Environment<'gc>>,
+    ) -> Outcome<'gc, Gc<'gc, Code<'gc>>> {
+        let body = self.top_level(form, environment).map_err(|fault| self.locate(fault))?;
         let name = Value::Unspecified;
         let lambda = Lambda { name, parameters: Vec::new(), rest: false, body, function: 0 };
-        Emitter::code(&compiler, &lambda)
+        Emitter::code(self, &lambda)
     }
 
     /// Tells a fault where it is.
@@ -166,7 +197,8 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     special @ (Special::DefineRecordType
                     | Special::DefineValues
                     | Special::CondExpand
-                    | Special::Include),
+                    | Special::Include
+                    | Special::IncludeFolded),
                 )) => {
                     form = self.rewrite(special, form)?;
                     continue;
@@ -291,7 +323,9 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     form = self.expand(rules, form, place)?;
                     continue;
                 }
-                Some(Meaning::Special(special @ (Special::CondExpand | Special::Include))) => {
+                Some(Meaning::Special(
+                    special @ (Special::CondExpand | Special::Include | Special::IncludeFolded),
+                )) => {
                     form = self.rewrite(special, form)?;
                     continue;
                 }
@@ -389,8 +423,12 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                 let scope = self.scope(place);
                 let mut items = Vec::new();
                 for (name, value) in bindings_of(bindings)? {
-                    let variable = self.define_local(name, scope);
+                    let variable = self.bind(name, scope);
+                    self.variables[variable].defined = true;
                     items.push((variable, name, value));
+                }
+                if !self.scopes[scope as usize].is_distinct() {
+                    return syntax_error("a name is bound twice in", bindings);
                 }
                 let inside = Place::Scope(scope);
                 let mut nodes = Vec::new();
@@ -401,11 +439,15 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                 nodes.push((None, self.body(body, inside)?));
                 Ok(Node::Body(nodes))
             }
-            (Special::LetSyntax, &[bindings, _, ..]) => {
+            (Special::SyntaxError, &[Value::Text(message), ref irritants @ ..]) => {
+                Err(fault(Kind::Syntax, value::to_string(message), irritants))
+            }
+            (Special::LetSyntax | Special::LetrecSyntax, &[bindings, _, ..]) => {
                 let scope = self.scope(place);
                 let inside = Place::Scope(scope);
+                let rules_see = if special == Special::LetSyntax { place } else { inside };
                 for (name, rules) in bindings_of(bindings)? {
-                    let rules = self.transformer(rules, inside)?;
+                    let rules = self.transformer(rules, rules_see)?;
                     self.bind_syntax(name, rules, scope);
                 }
                 let body = form.pair()?.rest.get().pair()?.rest.get();
@@ -506,6 +548,9 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
             }
             variables.push(self.bind(at, scope));
         }
+        if !self.scopes[scope as usize].is_distinct() {
+            return syntax_error("a parameter has the name of another", parameters);
+        }
         let body = self.body(body, Place::Scope(scope))?;
         self.function = outer;
         Ok(Node::Lambda(Box::new(Lambda { name, parameters: variables, rest, body, function })))
@@ -524,6 +569,9 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
         let scope = self.scope(place);
         let values =
             values.into_iter().map(|(name, node)| (self.bind(name, scope), node)).collect();
+        if !self.scopes[scope as usize].is_distinct() {
+            return syntax_error("a name is bound twice in", bindings);
+        }
         let body = self.body(body, Place::Scope(scope))?;
         Ok(Node::Let(values, Box::new(body)))
     }
@@ -586,7 +634,8 @@ impl<'a, 'gc> Compiler<'a, 'gc> {
                     special @ (Special::DefineRecordType
                     | Special::DefineValues
                     | Special::CondExpand
-                    | Special::Include),
+                    | Special::Include
+                    | Special::IncludeFolded),
                 )) => waiting.push(self.rewrite(special, form)?),
                 _ => items.push((None, Defined::Form(form), self.at)),
             }

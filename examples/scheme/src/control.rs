@@ -209,7 +209,6 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("scheme-report-environment", 1, 1, |vm, _| {
         Ok(Value::Environment(vm.machine.program))
     }),
-    Primitive::plain("exit", 0, 1, exit),
     Primitive::plain("emergency-exit", 0, 1, exit),
     Primitive::plain("current-jiffy", 0, 0, |_, _| Ok(Value::Fixnum(jiffies()))),
     Primitive::plain("jiffies-per-second", 0, 0, |_, _| Ok(Value::Fixnum(1_000_000))),

@@ -7,7 +7,7 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `value`, `code`, `environment`, `syntax` | objects |
+//! | `value`, `code`, `environment`, `syntax`, `table` | objects |
 //! | `reader`, `compile`, `quasiquote`, `rewrite`, `emit` | from text to instructions |
 //! | `machine`, `run` | doing them |
 //! | `arithmetic` and the others | primitives |
@@ -33,6 +33,7 @@ mod reader;
 mod rewrite;
 mod run;
 mod syntax;
+mod table;
 mod texts;
 mod value;
 mod vectors;
@@ -172,7 +173,7 @@ impl Interpreter {
         let chars: Vec<char> = text.chars().collect();
         self.heap.run(|cx| {
             let machine = self.root.get(cx);
-            let mut reader = Reader::new(cx, machine.as_ref(), &chars, 0, 1);
+            let mut reader = Reader::new(cx, machine.as_ref(), &chars, 0, (1, 0));
             loop {
                 match reader.read() {
                     Ok(Some(_)) => {}
@@ -202,7 +203,7 @@ impl Interpreter {
 
     fn eval_in(&self, program: &str, place: In, tell: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         let chars: Vec<char> = program.chars().collect();
-        let (mut at, mut line, mut fold_case) = (0, 1, false);
+        let (mut at, mut line, mut fold_case) = (0, (1, 0), false);
         loop {
             let prepared = self.heap.run(|cx| {
                 let machine = self.root.get(cx).as_ref();
@@ -255,6 +256,7 @@ impl Interpreter {
     fn step<'gc>(&self, cx: &Cx<'gc>) -> ControlFlow<Ended> {
         let machine: &'gc Machine<'gc> = self.root.get(cx).as_ref();
         let mut vm = Vm::load(cx, machine);
+        let begin = vm.mark();
         self.keep_ballast(&vm);
         loop {
             let ended = match vm.run() {
@@ -266,6 +268,12 @@ impl Interpreter {
                     Ended::Value(shown)
                 }
                 Ok(None) | Err(Fault::Alloc(AllocError::NeedsBoundary(_))) => {
+                    vm.save();
+                    return ControlFlow::Continue(());
+                }
+                Err(Fault::Alloc(_)) if begin.is_before(vm.mark()) => {
+                    // The heap was collected before this step, and what is in the way may be garbage of the
+                    // step itself. Only what fails first in one has no memory.
                     vm.save();
                     return ControlFlow::Continue(());
                 }

@@ -43,6 +43,21 @@ pub(crate) struct Continuation<'gc> {
     pub(crate) winders: Value<'gc>,
 }
 
+/// A place of a program in a step.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    at: (usize, usize, usize, Option<usize>),
+    segment: usize,
+    calls_left: usize,
+}
+
+impl Mark {
+    /// Whether a program that was here has done something since and is at `now`. A call that is due and fails counts as one already.
+    pub(crate) fn is_before(&self, now: Mark) -> bool {
+        (self.at, self.segment) != (now.at, now.segment) || self.calls_left - now.calls_left > 1
+    }
+}
+
 /// What a step leaves for the next.
 #[derive(Clone, Copy, Trace)]
 pub(crate) struct Registers<'gc> {
@@ -217,6 +232,15 @@ impl<'gc, 'a> Vm<'gc, 'a> {
             vm.closure = closure;
         }
         vm
+    }
+
+    /// Where the program is, to tell whether it has come further.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            at: (self.pc, self.sp, self.fp, self.apply),
+            segment: Gc::as_ptr(self.segment).addr(),
+            calls_left: self.calls_left,
+        }
     }
 
     /// Leaves the state to the machine. Slots that are not in use let go of what they had.

@@ -83,6 +83,31 @@ fn converse(scheme: &Interpreter) -> Result<(), Failure> {
     }
 }
 
+/// What the heap has done.
+fn told(scheme: &Interpreter) -> String {
+    let heap = scheme.heap().raw();
+    let (stats, pauses) = (heap.stats(), heap.pause_histogram());
+    let millis = |nanos: u64| nanos as f64 / 1e6;
+    format!(
+        "heap: {} bytes in {} objects; {} bytes from the system, {} external\n\
+         allocated: {} bytes in {} objects\n\
+         collections: {}, {} of them asked for; {:.1} % of the processor time\n\
+         pauses: {:.3} ms in all, median {:.3} ms, longest {:.3} ms\n",
+        stats.heap_alloc,
+        stats.heap_objects,
+        stats.sys - stats.heap_released,
+        stats.external_bytes,
+        stats.total_alloc,
+        stats.mallocs,
+        stats.num_gc,
+        stats.num_forced_gc,
+        stats.gc_cpu_fraction * 100.0,
+        millis(stats.pause_total_nanos),
+        millis(pauses.quantile(0.5)),
+        millis(pauses.max()),
+    )
+}
+
 fn run(arguments: Arguments) -> u8 {
     let scheme = match Interpreter::new(arguments.options) {
         Ok(scheme) => scheme,
@@ -97,7 +122,7 @@ fn run(arguments: Arguments) -> u8 {
         (None, None) => converse(&scheme),
     };
     if arguments.stats {
-        eprintln!("{:#?}", scheme.heap().raw().stats());
+        eprint!("{}", told(&scheme));
     }
     match result {
         Ok(()) => 0,

@@ -146,8 +146,9 @@ impl Number {
         match (self, other) {
             (Fix(a), Fix(b)) => Some(a.cmp(b)),
             (Flo(a), Flo(b)) => a.partial_cmp(b),
-            (Flo(a), b) if !a.is_finite() => a.partial_cmp(&b.float()),
-            (a, Flo(b)) if !b.is_finite() => a.float().partial_cmp(b),
+            // Infinity is beyond all exact numbers, also those that would round to it.
+            (Flo(a), _) if !a.is_finite() => a.partial_cmp(&0.0),
+            (_, Flo(b)) if !b.is_finite() => 0.0.partial_cmp(b),
             _ => Some(self.clone().exact()?.ratio().cmp(&other.clone().exact()?.ratio())),
         }
     }
@@ -235,7 +236,7 @@ pub(crate) fn divide_integers<'gc>(
 pub(crate) fn power(base: &Number, exponent: &BigInt) -> Option<Number> {
     let magnitude = exponent.abs().to_u32()?;
     let raised = match base {
-        Flo(n) => Flo(n.powi(exponent.to_i32()?)),
+        Flo(n) => return Some(Flo(n.powf(exponent.to_f64()?))),
         Ratio(n) => Ratio(num_traits::pow(n.clone(), magnitude as usize)),
         integer => Big(integer.integer().pow(magnitude)),
     };
@@ -254,16 +255,46 @@ pub(crate) fn to_string(number: &Number, radix: u32) -> String {
         Ratio(n) => format!("{}/{}", n.numer().to_str_radix(radix), n.denom().to_str_radix(radix)),
         Flo(n) if n.is_nan() => "+nan.0".into(),
         Flo(n) if n.is_infinite() => if *n > 0.0 { "+inf.0" } else { "-inf.0" }.into(),
-        Flo(n) => format!("{n:?}"),
+        Flo(n) if radix == 10 => format!("{n:?}"),
+        Flo(n) => float_to_string(*n, radix),
+    }
+}
+
+/// The digits of a finite flonum in a radix that is not ten: all of them, as far as they tell it from its neighbours.
+fn float_to_string(n: f64, radix: u32) -> String {
+    let exact = BigRational::from_float(n.abs()).unwrap_or_default();
+    let whole = exact.to_integer();
+    let mut text = if n.is_sign_negative() { "-".to_string() } else { String::new() };
+    text.push_str(&whole.to_str_radix(radix));
+    text.push('.');
+    let mut rest = exact - BigRational::from_integer(whole.clone());
+    // Half of the distance to the neighbours: less than that need not be told.
+    let half =
+        BigRational::from_float(n.abs().next_up() - n.abs()).unwrap_or_default() / BigInt::from(2);
+    let base = BigInt::from(radix);
+    let mut worth = BigRational::one();
+    loop {
+        rest *= &base;
+        worth /= &base;
+        let digit = rest.to_integer();
+        rest -= BigRational::from_integer(digit.clone());
+        text.push(std::char::from_digit(digit.to_u32().unwrap_or(0), radix).unwrap_or('0'));
+        if rest.is_zero() || &rest * &worth < half {
+            return text;
+        }
     }
 }
 
 /// The number that a text is, with prefixes as `#x`.
 pub(crate) fn parse(text: &str, mut radix: u32) -> Option<Number> {
     let mut rest = text;
-    let mut exactness = None;
+    let (mut exactness, mut has_radix) = (None, false);
     while let Some(after) = rest.strip_prefix('#') {
         let prefix = after.chars().next()?.to_ascii_lowercase();
+        let is_exactness = matches!(prefix, 'e' | 'i');
+        if (is_exactness && exactness.is_some()) || (!is_exactness && has_radix) {
+            return None;
+        }
         match prefix {
             'x' => radix = 16,
             'd' => radix = 10,
@@ -272,6 +303,7 @@ pub(crate) fn parse(text: &str, mut radix: u32) -> Option<Number> {
             'e' | 'i' => exactness = Some(prefix),
             _ => return None,
         }
+        has_radix |= !is_exactness;
         rest = &after[1..];
     }
     if exactness == Some('e')
@@ -325,6 +357,9 @@ fn parse_integer(text: &str, radix: u32) -> Option<Number> {
     BigInt::from_str_radix(text, radix).ok().map(Big)
 }
 
+/// Digits of an exact number that is written with an exponent.
+const MOST_DIGITS: u32 = 1_000_000;
+
 /// A decimal fraction with an exponent, as a ratio.
 fn parse_decimal_exactly(text: &str) -> Option<Number> {
     let lower = text.to_ascii_lowercase();
@@ -332,9 +367,12 @@ fn parse_decimal_exactly(text: &str) -> Option<Number> {
         Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
         None => (lower.as_str(), 0),
     };
-    let (whole, fraction) = digits.split_once('.')?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let integer = parse_integer(&format!("{whole}{fraction}"), 10)?;
-    let scale = exponent - fraction.len() as i32;
+    let scale = exponent.checked_sub(fraction.len() as i32)?;
+    if scale.unsigned_abs() > MOST_DIGITS {
+        return None;
+    }
     let power = BigInt::from(10).pow(scale.unsigned_abs());
     Some(Ratio(match scale < 0 {
         true => BigRational::new(integer.integer(), power),

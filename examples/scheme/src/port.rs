@@ -5,9 +5,9 @@ use crate::primitive::{Arguments, Primitive};
 use crate::print::{Labels, Style, print};
 use crate::reader::Reader;
 use crate::texts::range;
-use crate::value::{Kind, Outcome, Value, bytes, fault, text, text_of, to_string, wrong};
+use crate::value::{Fault, Kind, Outcome, Value, bytes, fault, text, text_of, to_string, wrong};
 use mallocgc::typed::{Gc, Trace};
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 
@@ -17,7 +17,7 @@ enum Medium {
     Text {
         chars: Vec<char>,
         at: usize,
-        line: u32,
+        line: (u32, usize),
         is_standard: bool,
     },
     Bytes {
@@ -49,7 +49,7 @@ impl Port {
     }
 
     pub(crate) fn standard_input() -> Port {
-        Port::new(Medium::Text { chars: Vec::new(), at: 0, line: 1, is_standard: true })
+        Port::new(Medium::Text { chars: Vec::new(), at: 0, line: (1, 0), is_standard: true })
     }
 
     pub(crate) fn standard_output() -> Port {
@@ -167,7 +167,7 @@ fn port<'gc>(value: Value<'gc>) -> Outcome<'gc, Gc<'gc, Port>> {
     }
 }
 
-fn file_error<'gc>(error: &std::io::Error, name: Value<'gc>) -> crate::value::Fault<'gc> {
+fn file_error<'gc>(error: &std::io::Error, name: Value<'gc>) -> Fault<'gc> {
     fault(Kind::File, error.to_string(), &[name])
 }
 
@@ -188,6 +188,32 @@ fn input<'gc>(vm: &Vm<'gc, '_>, args: Arguments<'gc>, at: usize) -> Outcome<'gc,
         return Err(fault(Kind::Primitive, "the port cannot be read", &[Value::Port(port)]));
     }
     Ok(port.as_ref())
+}
+
+/// A port for input of characters.
+fn text_input<'gc>(
+    vm: &Vm<'gc, '_>,
+    args: Arguments<'gc>,
+    at: usize,
+) -> Outcome<'gc, RefMut<'gc, State>> {
+    let port = input(vm, args, at)?;
+    match port.is_textual() {
+        true => Ok(port.state.borrow_mut()),
+        false => Err(fault(Kind::Primitive, "expected a textual port", &[])),
+    }
+}
+
+/// A port for input of bytes.
+fn byte_input<'gc>(
+    vm: &Vm<'gc, '_>,
+    args: Arguments<'gc>,
+    at: usize,
+) -> Outcome<'gc, RefMut<'gc, State>> {
+    let port = input(vm, args, at)?;
+    match port.is_textual() {
+        true => Err(fault(Kind::Primitive, "expected a binary port", &[])),
+        false => Ok(port.state.borrow_mut()),
+    }
 }
 
 fn put<'gc>(port: Gc<'gc, Port>, text: &str) -> Outcome<'gc> {
@@ -222,7 +248,7 @@ fn open<'gc>(
 
 fn text_of_file(name: &str) -> std::io::Result<Medium> {
     let chars = std::fs::read_to_string(name)?.chars().collect();
-    Ok(Medium::Text { chars, at: 0, line: 1, is_standard: false })
+    Ok(Medium::Text { chars, at: 0, line: (1, 0), is_standard: false })
 }
 
 fn bytes_of_file(name: &str) -> std::io::Result<Medium> {
@@ -239,14 +265,14 @@ fn close<'gc>(_: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
 }
 
 fn read_char<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>, by: usize) -> Outcome<'gc> {
-    let mut state = input(vm, args, 0)?.state.borrow_mut();
+    let mut state = text_input(vm, args, 0)?;
     let Some(c) = state.peek() else { return Ok(Value::Eof) };
     state.advance(by);
     Ok(Value::from(c))
 }
 
 fn read_line<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
-    let mut state = input(vm, args, 0)?.state.borrow_mut();
+    let mut state = text_input(vm, args, 0)?;
     if state.peek().is_none() {
         return Ok(Value::Eof);
     }
@@ -262,7 +288,7 @@ fn read_line<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
 
 fn read_string<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
     let count = args[0].get().index()?;
-    let mut state = input(vm, args, 1)?.state.borrow_mut();
+    let mut state = text_input(vm, args, 1)?;
     if count == 0 {
         return text(vm.cx, "");
     }
@@ -278,10 +304,10 @@ fn read_string<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> 
 }
 
 fn read_u8<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>, by: usize) -> Outcome<'gc> {
-    let mut state = input(vm, args, 0)?.state.borrow_mut();
+    let mut state = byte_input(vm, args, 0)?;
     let byte = match &state.of {
         Medium::Bytes { bytes, at } => bytes.get(*at).copied(),
-        _ => return Err(wrong("a binary port", args.first().map_or(Value::Nil, |arg| arg.get()))),
+        _ => None,
     };
     let Some(byte) = byte else { return Ok(Value::Eof) };
     state.advance(by);
@@ -290,7 +316,7 @@ fn read_u8<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>, by: usize) -> Outcom
 
 fn read_bytevector<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
     let count = args[0].get().index()?;
-    let mut state = input(vm, args, 1)?.state.borrow_mut();
+    let mut state = byte_input(vm, args, 1)?;
     let part: Vec<u8> = match &state.of {
         Medium::Bytes { bytes, at } => bytes[*at..].iter().copied().take(count).collect(),
         _ => Vec::new(),
@@ -307,7 +333,7 @@ fn read_bytevector<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'
 fn read_into<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
     let to = args[0].get().bytes()?;
     let (start, end) = range(args, 2, to.len())?;
-    let mut state = input(vm, args, 1)?.state.borrow_mut();
+    let mut state = byte_input(vm, args, 1)?;
     let part: Vec<u8> = match &state.of {
         Medium::Bytes { bytes, at } => bytes[*at..].iter().copied().take(end - start).collect(),
         _ => Vec::new(),
@@ -323,7 +349,7 @@ fn read_into<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
 }
 
 fn read<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
-    let mut state = input(vm, args, 0)?.state.borrow_mut();
+    let mut state = text_input(vm, args, 0)?;
     state.peek();
     loop {
         let result = {
@@ -340,6 +366,8 @@ fn read<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
         };
         match result {
             Ok(datum) => return Ok(datum.unwrap_or(Value::Eof)),
+            // It is read again after the boundary, from where it begins.
+            Err((fault @ Fault::Alloc(_), _)) => return Err(fault),
             // A datum may go on in the next line.
             Err((_, true)) if state.more() => {}
             Err((fault, _)) => {
@@ -347,6 +375,26 @@ fn read<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
                 return Err(fault);
             }
         }
+    }
+}
+
+/// Closes a port for input, or one for output.
+fn close_one<'gc>(
+    vm: &mut Vm<'gc, '_>,
+    args: Arguments<'gc>,
+    is_right: fn(&Port) -> bool,
+) -> Outcome<'gc> {
+    match is_right(port(args[0].get())?.as_ref()) {
+        true => close(vm, args),
+        false => Err(wrong("a port of the other direction", args[0].get())),
+    }
+}
+
+fn is_open<'gc>(args: Arguments<'gc>, is_right: fn(&Port) -> bool) -> Outcome<'gc> {
+    let port = port(args[0].get())?;
+    match is_right(&port) {
+        true => Ok(Value::from(port.state.borrow().open)),
+        false => Err(wrong("a port of the other direction", args[0].get())),
     }
 }
 
@@ -434,7 +482,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("read-bytevector!", 1, 4, read_into),
     Primitive::plain("open-input-string", 1, 1, |vm, args| {
         let chars = to_string(args[0].get().text()?).chars().collect();
-        new_port(vm, Medium::Text { chars, at: 0, line: 1, is_standard: false })
+        new_port(vm, Medium::Text { chars, at: 0, line: (1, 0), is_standard: false })
     }),
     Primitive::plain("open-output-string", 0, 0, |vm, _| {
         new_port(vm, Medium::TextOut(String::new()))
@@ -469,8 +517,10 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         open(vm, args, |name| Ok(Medium::BytesFile(BufWriter::new(File::create(name)?))))
     }),
     Primitive::plain("close-port", 1, 1, close),
-    Primitive::plain("close-input-port", 1, 1, close),
-    Primitive::plain("close-output-port", 1, 1, close),
+    Primitive::plain("close-input-port", 1, 1, |vm, args| close_one(vm, args, Port::is_input)),
+    Primitive::plain("close-output-port", 1, 1, |vm, args| {
+        close_one(vm, args, |port| !port.is_input())
+    }),
     Primitive::plain("file-exists?", 1, 1, |_, args| {
         let name = to_string(args[0].get().text()?);
         Ok(Value::from(std::path::Path::new(&name).exists()))
@@ -487,12 +537,8 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("output-port?", 1, 1, |_, args| is_port(args, |port| !port.is_input())),
     Primitive::plain("textual-port?", 1, 1, |_, args| is_port(args, Port::is_textual)),
     Primitive::plain("binary-port?", 1, 1, |_, args| is_port(args, |port| !port.is_textual())),
-    Primitive::plain("input-port-open?", 1, 1, |_, args| {
-        is_port(args, |port| port.is_input() && port.state.borrow().open)
-    }),
-    Primitive::plain("output-port-open?", 1, 1, |_, args| {
-        is_port(args, |port| !port.is_input() && port.state.borrow().open)
-    }),
+    Primitive::plain("input-port-open?", 1, 1, |_, args| is_open(args, Port::is_input)),
+    Primitive::plain("output-port-open?", 1, 1, |_, args| is_open(args, |port| !port.is_input())),
     Primitive::plain("eof-object", 0, 0, |_, _| Ok(Value::Eof)),
     Primitive::plain("eof-object?", 1, 1, |_, args| {
         Ok(Value::from(matches!(args[0].get(), Value::Eof)))

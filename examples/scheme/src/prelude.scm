@@ -156,6 +156,7 @@
 
 (define-syntax %guard-clauses
   (syntax-rules (else =>)
+    ((_ reraise) reraise)
     ((_ reraise (else result1 result2 ...)) (begin result1 result2 ...))
     ((_ reraise (test => result)) (let ((temp test)) (if temp (result temp) reraise)))
     ((_ reraise (test => result) clause1 clause2 ...)
@@ -169,9 +170,6 @@
 
 (define-syntax assert
   (syntax-rules () ((_ expr) (if (not expr) (error "assertion failed" 'expr)))))
-
-(define-syntax syntax-error
-  (syntax-rules ()))
 
 ;; --- exceptions ------------------------------------------------------------
 
@@ -242,6 +240,16 @@
 
 (%set-hooks! raise %rewind)
 
+;; Leaves what dynamic-wind has entered, innermost first.
+(define (exit . status)
+  (let unwind ()
+    (if (pair? (%winders))
+        (let ((winder (car (%winders))))
+          (%set-winders! (cdr (%winders)))
+          (%with-dynamic (cdr winder) (cdar winder))
+          (unwind))))
+  (apply emergency-exit status))
+
 (define (call-with-escape-continuation f) (call/cc f))
 
 ;; --- parameters and promises -----------------------------------------------
@@ -275,10 +283,10 @@
 ;; --- lists -----------------------------------------------------------------
 
 (define (%map1 f list)
-  (let loop ((list list) (done '()))
-    (if (pair? list)
-        (loop (cdr list) (cons (f (car list)) done))
-        (reverse done))))
+  (let loop ((rest list) (done '()))
+    (if (pair? rest)
+        (loop (cdr rest) (cons (f (car rest)) done))
+        (if (null? rest) (reverse done) (error "map: expected a list" list)))))
 
 (define (%any-null? lists)
   (and (pair? lists) (or (not (pair? (car lists))) (%any-null? (cdr lists)))))
@@ -293,8 +301,10 @@
 
 (define (for-each f list . lists)
   (if (null? lists)
-      (let loop ((list list))
-        (if (pair? list) (begin (f (car list)) (loop (cdr list)))))
+      (let loop ((rest list))
+        (if (pair? rest)
+            (begin (f (car rest)) (loop (cdr rest)))
+            (if (not (null? rest)) (error "for-each: expected a list" list))))
       (let loop ((lists (cons list lists)))
         (if (not (%any-null? lists))
             (begin (apply f (%map1 car lists)) (loop (%map1 cdr lists)))))))

@@ -39,13 +39,13 @@ enum Token<'gc> {
 }
 
 impl<'a, 'gc> Reader<'a, 'gc> {
-    /// A reader that begins at a place of the text, which is at a line.
+    /// A reader that begins at a place of the text, which is in a line that has a number and a begin.
     pub(crate) fn new(
         cx: &'a Cx<'gc>,
         machine: &'a Machine<'gc>,
         chars: &'a [char],
         at: usize,
-        line: u32,
+        line: (u32, usize),
     ) -> Self {
         Reader {
             cx,
@@ -56,14 +56,15 @@ impl<'a, 'gc> Reader<'a, 'gc> {
             labels: HashMap::new(),
             places: HashMap::new(),
             keep_places: true,
-            line: (line, at),
+            line,
             counted_to: at,
         }
     }
 
-    /// The line that has been reached.
-    pub(crate) fn line(&mut self) -> u32 {
-        self.place(self.at).0
+    /// The line that has been reached, and where it begins.
+    pub(crate) fn line(&mut self) -> (u32, usize) {
+        self.place(self.at);
+        self.line
     }
 
     fn place(&mut self, at: usize) -> (u32, u32) {
@@ -140,11 +141,13 @@ impl<'a, 'gc> Reader<'a, 'gc> {
                     self.datum(depth + 1)?;
                 }
                 ('#', Some('!')) => {
+                    let at_begin = self.at == 0;
                     self.at += 2;
                     match self.word().as_str() {
                         "fold-case" => self.fold_case = true,
                         "no-fold-case" => self.fold_case = false,
                         "eof" => self.at = self.chars.len(),
+                        _ if !at_begin => return self.error("unknown directive"),
                         // As in the first line of a script.
                         _ => {
                             while self.peek().is_some_and(|c| c != '\n') {

@@ -21,6 +21,13 @@ pub(crate) const FEATURES: [&str; 8] = [
     "guardians",
 ];
 
+/// Whether names are read as if they were written in small letters.
+#[derive(Clone, Copy)]
+enum Case {
+    Kept,
+    Folded,
+}
+
 /// Names of an import: what they mean under which name.
 type Imports<'gc> = Vec<(Gc<'gc, Symbol<'gc>>, Binding<'gc>)>;
 
@@ -53,7 +60,8 @@ impl<'gc> Compiler<'_, 'gc> {
                 let begin = self.system_name("begin")?;
                 cons(self.cx, begin, forms)
             }
-            _ => self.include(form),
+            Special::IncludeFolded => self.include(form, Case::Folded),
+            _ => self.include(form, Case::Kept),
         }
     }
 
@@ -197,21 +205,27 @@ impl<'gc> Compiler<'_, 'gc> {
         }
     }
 
-    fn include(&mut self, form: Value<'gc>) -> Outcome<'gc> {
+    fn include(&mut self, form: Value<'gc>, case: Case) -> Outcome<'gc> {
         let mut all = Vec::new();
         for name in form.pair()?.rest.get().list()? {
             let path = crate::value::to_string(name.text()?);
-            let path = self.machine.directory().join(path);
-            all.extend(self.read_file(&path, name)?);
+            let directory = self.beside.clone().unwrap_or_else(|| self.machine.directory());
+            all.extend(self.read_file(&directory.join(path), name, case)?);
         }
         self.form("begin", &all)
     }
 
-    fn read_file(&self, path: &std::path::Path, name: Value<'gc>) -> Outcome<'gc, Vec<Value<'gc>>> {
+    fn read_file(
+        &self,
+        path: &std::path::Path,
+        name: Value<'gc>,
+        case: Case,
+    ) -> Outcome<'gc, Vec<Value<'gc>>> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| fault(Kind::File, error.to_string(), &[name]))?;
         let chars: Vec<char> = text.chars().collect();
-        let mut reader = Reader::new(self.cx, self.machine, &chars, 0, 1);
+        let mut reader = Reader::new(self.cx, self.machine, &chars, 0, (1, 0));
+        reader.fold_case = matches!(case, Case::Folded);
         let mut all = Vec::new();
         while let Some(datum) = reader.read()? {
             all.push(datum);
@@ -318,9 +332,12 @@ impl<'gc> Compiler<'_, 'gc> {
                     path.push(crate::print::displayed(part));
                 }
                 path.set_extension("sld");
-                for form in self.read_file(&path, name)? {
+                let beside = path.parent().map(std::path::Path::to_path_buf);
+                let outer = std::mem::replace(&mut self.beside, beside);
+                for form in self.read_file(&path, name, Case::Kept)? {
                     nodes.push(self.define_library(form)?);
                 }
+                self.beside = outer;
                 match self.library(name)? {
                     Some(library) => library,
                     None => return syntax_error("the file does not define the library", name),
@@ -357,6 +374,7 @@ impl<'gc> Compiler<'_, 'gc> {
         let mut nodes = Vec::new();
         self.declarations(declarations, environment, &mut nodes)?;
         let name = crate::print::written(self.strip(*name)?);
+        self.libraries.push(name.as_str().into());
         self.machine.libraries.borrow_mut(self.cx).insert(name.into_boxed_str(), environment);
         Ok(sequence(nodes))
     }
@@ -392,14 +410,15 @@ impl<'gc> Compiler<'_, 'gc> {
                         nodes.push(self.top_level(form, environment)?);
                     }
                 }
-                "include" | "include-ci" => {
-                    let forms = self.include(declaration)?;
+                name @ ("include" | "include-ci") => {
+                    let case = if name == "include" { Case::Kept } else { Case::Folded };
+                    let forms = self.include(declaration, case)?;
                     for form in forms.pair()?.rest.get().list()? {
                         nodes.push(self.top_level(form, environment)?);
                     }
                 }
                 "include-library-declarations" => {
-                    let forms = self.include(declaration)?;
+                    let forms = self.include(declaration, Case::Kept)?;
                     let forms = forms.pair()?.rest.get().list()?;
                     self.declarations(&forms, environment, nodes)?;
                 }

@@ -27,7 +27,9 @@ pub(crate) enum Special {
     DefineRecordType,
     DefineSyntax,
     LetSyntax,
+    LetrecSyntax,
     SyntaxRules,
+    SyntaxError,
     If,
     Set,
     Begin,
@@ -35,6 +37,7 @@ pub(crate) enum Special {
     Letrec,
     CondExpand,
     Include,
+    IncludeFolded,
     Import,
     DefineLibrary,
     Else,
@@ -44,7 +47,7 @@ pub(crate) enum Special {
 }
 
 /// Names of [`Special`]s.
-pub(crate) const SPECIALS: [(&str, Special); 26] = [
+pub(crate) const SPECIALS: [(&str, Special); 28] = [
     ("quote", Special::Quote),
     ("quasiquote", Special::Quasiquote),
     ("unquote", Special::Unquote),
@@ -55,8 +58,9 @@ pub(crate) const SPECIALS: [(&str, Special); 26] = [
     ("define-record-type", Special::DefineRecordType),
     ("define-syntax", Special::DefineSyntax),
     ("let-syntax", Special::LetSyntax),
-    ("letrec-syntax", Special::LetSyntax),
+    ("letrec-syntax", Special::LetrecSyntax),
     ("syntax-rules", Special::SyntaxRules),
+    ("syntax-error", Special::SyntaxError),
     ("if", Special::If),
     ("set!", Special::Set),
     ("begin", Special::Begin),
@@ -65,6 +69,7 @@ pub(crate) const SPECIALS: [(&str, Special); 26] = [
     ("letrec*", Special::Letrec),
     ("cond-expand", Special::CondExpand),
     ("include", Special::Include),
+    ("include-ci", Special::IncludeFolded),
     ("import", Special::Import),
     ("define-library", Special::DefineLibrary),
     ("else", Special::Else),
@@ -72,6 +77,9 @@ pub(crate) const SPECIALS: [(&str, Special); 26] = [
     ("_", Special::Underscore),
     ("...", Special::Ellipsis),
 ];
+
+/// Uses of macros, and names that they put in, in one form.
+const MOST_EXPANSIONS: usize = 4_000_000;
 
 /// Where a name is looked up.
 #[derive(Clone, Copy, Trace)]
@@ -264,7 +272,41 @@ impl<'gc> Compiler<'_, 'gc> {
             rules: Gc::try_from_iter(self.cx, rules)?,
             place,
         };
+        for &(pattern, _) in rules.rules.iter() {
+            self.check_pattern(&rules, pattern)?;
+        }
         Ok(Binding::Macro(Gc::try_new(self.cx, rules)?))
+    }
+
+    /// A pattern has no variable twice, and no two ellipses in one list.
+    fn check_pattern(&self, rules: &Macro<'gc>, pattern: Value<'gc>) -> Outcome<'gc, ()> {
+        let mut names = Vec::new();
+        self.variables(rules, pattern, 0, &mut names);
+        names.retain(|&(name, _)| !self.is_special(name, rules.place, Special::Underscore));
+        for (index, &(name, _)) in names.iter().enumerate() {
+            if names[..index].iter().any(|(known, _)| known.is(name)) {
+                return syntax_error("a variable is twice in a pattern", name);
+            }
+        }
+        let mut rest = vec![pattern];
+        while let Some(pattern) = rest.pop() {
+            let (mut at, mut ellipses) = (pattern, 0);
+            if let Value::Vector(vector) = pattern {
+                let items: Vec<_> = vector.items.iter().map(|item| item.get()).collect();
+                ellipses = items.iter().filter(|item| self.is_ellipsis(rules, **item)).count();
+                rest.extend(items);
+            }
+            while let Value::Pair(pair) = at {
+                let first = pair.first.get();
+                ellipses += usize::from(self.is_ellipsis(rules, first));
+                rest.push(first);
+                at = pair.rest.get();
+            }
+            if ellipses > 1 {
+                return syntax_error("two ellipses in one list of a pattern", pattern);
+            }
+        }
+        Ok(())
     }
 
     /// What a use of a macro stands for.
@@ -275,6 +317,9 @@ impl<'gc> Compiler<'_, 'gc> {
         place: Place<'gc>,
     ) -> Outcome<'gc> {
         self.expansions += 1;
+        if self.expansions > MOST_EXPANSIONS {
+            return syntax_error("macros expand without an end", form);
+        }
         let arguments = form.pair()?.rest.get();
         for &(pattern, template) in rules.rules.iter() {
             let mut matches = Vec::new();

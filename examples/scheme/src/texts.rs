@@ -81,8 +81,14 @@ fn lower(c: char) -> char {
     if all.len() == 1 { all.next().unwrap_or(c) } else { c }
 }
 
+/// Full case folding: what has a capital of several letters, as ß, is these.
 fn fold_text(text: String) -> String {
-    text.to_lowercase()
+    let fold = |c: char| match c {
+        // Its capital is that of i.
+        'ı' => "ı".to_string(),
+        c => c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect(),
+    };
+    text.chars().map(fold).collect()
 }
 
 /// The value of a digit of any script: those of Unicode come in runs of ten.
@@ -257,7 +263,9 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     }),
     Primitive::plain("string-upcase", 1, 1, |vm, args| mapped(vm, args, str::to_uppercase)),
     Primitive::plain("string-downcase", 1, 1, |vm, args| mapped(vm, args, str::to_lowercase)),
-    Primitive::plain("string-foldcase", 1, 1, |vm, args| mapped(vm, args, str::to_lowercase)),
+    Primitive::plain("string-foldcase", 1, 1, |vm, args| {
+        mapped(vm, args, |text| fold_text(text.to_string()))
+    }),
     Primitive::plain("substring", 3, 3, |vm, args| text_of(vm.cx, part(args, 1)?)),
     Primitive::plain("string-append", 0, ANY, append),
     Primitive::plain("string-copy", 1, 3, |vm, args| text_of(vm.cx, part(args, 1)?)),

@@ -9,6 +9,7 @@ use crate::machine::Continuation;
 use crate::port::Port;
 use crate::primitive::Primitive;
 use crate::syntax::Alias;
+use crate::table::Table;
 use mallocgc::typed::{AllocError, Cx, Gc, Lock, RefLock, Static, Trace, Weak};
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -246,13 +247,6 @@ pub(crate) struct Guardian<'gc> {
     /// Numbers of representatives whose objects are gone, from the heap's thread.
     pub(crate) dead: Arc<Mutex<VecDeque<u64>>>,
     pub(crate) waiting: RefLock<HashMap<u64, Value<'gc>>>,
-}
-
-/// A hash table. Keys are found by identity or by `equal?` hash.
-#[derive(Trace)]
-pub(crate) struct Table<'gc> {
-    pub(crate) by_equal: bool,
-    pub(crate) buckets: RefLock<HashMap<u64, Vec<(Value<'gc>, Value<'gc>)>>>,
 }
 
 /// Why a primitive has no result.

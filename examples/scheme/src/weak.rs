@@ -3,12 +3,10 @@
 //! A guardian is told of an object by a cleanup, which runs on a thread of the heap when the object is gone and so cannot hold
 //! it; what the guardian returns is the representative that was given with it. `(guardian)` returns one whose object is gone, or `#f`.
 
-use crate::equal::{hash, is_equal};
 use crate::machine::Vm;
 use crate::primitive::{Arguments, Primitive};
-use crate::value::{
-    Guardian, Kind, Outcome, Table, Value, WeakPair, WeakValue, cons, fault, wrong,
-};
+use crate::table::Table;
+use crate::value::{Guardian, Kind, Outcome, Value, WeakPair, WeakValue, cons, fault, wrong};
 use mallocgc::typed::{Gc, Lock, RefLock};
 use std::sync::Arc;
 
@@ -110,36 +108,7 @@ fn table<'gc>(value: Value<'gc>) -> Outcome<'gc, &'gc Table<'gc>> {
 }
 
 fn new_table<'gc>(vm: &mut Vm<'gc, '_>, by_equal: bool) -> Outcome<'gc> {
-    let table = Table { by_equal, buckets: RefLock::default() };
-    Ok(Value::Table(Gc::try_new(vm.cx, table)?))
-}
-
-impl<'gc> Table<'gc> {
-    fn is_key(&self, a: Value<'gc>, b: Value<'gc>) -> bool {
-        if self.by_equal { is_equal(a, b) } else { a.is_equivalent(b) }
-    }
-
-    fn get(&self, key: Value<'gc>) -> Option<Value<'gc>> {
-        let buckets = self.buckets.borrow();
-        let bucket = buckets.get(&hash(key, self.by_equal))?;
-        bucket.iter().find(|(known, _)| self.is_key(*known, key)).map(|&(_, value)| value)
-    }
-
-    fn remove(&self, vm: &Vm<'gc, '_>, key: Value<'gc>) {
-        let mut buckets = self.buckets.borrow_mut(vm.cx);
-        if let Some(bucket) = buckets.get_mut(&hash(key, self.by_equal)) {
-            bucket.retain(|(known, _)| !self.is_key(*known, key));
-        }
-    }
-
-    fn set(&self, vm: &Vm<'gc, '_>, key: Value<'gc>, value: Value<'gc>) {
-        let mut buckets = self.buckets.borrow_mut(vm.cx);
-        let bucket = buckets.entry(hash(key, self.by_equal)).or_default();
-        match bucket.iter_mut().find(|(known, _)| self.is_key(*known, key)) {
-            Some(entry) => entry.1 = value,
-            None => bucket.push((key, value)),
-        }
-    }
+    Ok(Value::Table(Gc::try_new(vm.cx, Table::new(vm.cx, by_equal)?)?))
 }
 
 /// The procedures.
@@ -174,29 +143,26 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         Ok(table(args[0].get())?.get(args[1].get()).unwrap_or_else(|| args[2].get()))
     }),
     Primitive::plain("hash-table-set!", 3, 3, |vm, args| {
-        table(args[0].get())?.set(vm, args[1].get(), args[2].get());
+        table(args[0].get())?.set(vm.cx, args[1].get(), args[2].get())?;
         Ok(Value::Unspecified)
     }),
     Primitive::plain("hash-table-delete!", 2, 2, |vm, args| {
-        table(args[0].get())?.remove(vm, args[1].get());
+        table(args[0].get())?.remove(vm.cx, args[1].get());
         Ok(Value::Unspecified)
     }),
     Primitive::plain("hash-table-contains?", 2, 2, |_, args| {
         Ok(Value::from(table(args[0].get())?.get(args[1].get()).is_some()))
     }),
     Primitive::plain("hash-table-count", 1, 1, |_, args| {
-        let count: usize = table(args[0].get())?.buckets.borrow().values().map(Vec::len).sum();
-        Ok(Value::Fixnum(count as i64))
+        Ok(Value::Fixnum(table(args[0].get())?.count() as i64))
     }),
     Primitive::plain("hash-table->alist", 1, 1, |vm, args| {
-        let buckets = table(args[0].get())?.buckets.borrow();
-        buckets
-            .values()
-            .flatten()
-            .try_fold(Value::Nil, |rest, &(key, value)| cons(vm.cx, cons(vm.cx, key, value)?, rest))
+        table(args[0].get())?
+            .pairs()
+            .try_fold(Value::Nil, |rest, (key, value)| cons(vm.cx, cons(vm.cx, key, value)?, rest))
     }),
     Primitive::plain("hash-table-clear!", 1, 1, |vm, args| {
-        table(args[0].get())?.buckets.borrow_mut(vm.cx).clear();
+        table(args[0].get())?.clear(vm.cx)?;
         Ok(Value::Unspecified)
     }),
 ];

@@ -1,0 +1,61 @@
+;;; The fast Fourier transform of real and imaginary parts, there and back. SIZE is the number of points, a power of two.
+
+(define size (string->number (or (get-environment-variable "SIZE") "256")))
+
+(define (must what holds) (if (not holds) (error "fft:" what)))
+
+(define pi (* 4 (atan 1.0)))
+
+;; In place, on two vectors: first the points are put in the order of their reversed bits.
+(define (transform! re im direction)
+  (define n (vector-length re))
+  (define (swap! v i j)
+    (let ((x (vector-ref v i)))
+      (vector-set! v i (vector-ref v j))
+      (vector-set! v j x)))
+  (let loop ((i 0) (j 0))
+    (when (< i n)
+      (when (< i j) (swap! re i j) (swap! im i j))
+      (let carry ((bit (quotient n 2)) (j j))
+        (if (and (>= bit 1) (>= j bit))
+            (carry (quotient bit 2) (- j bit))
+            (loop (+ i 1) (+ j bit))))))
+  (do ((half 1 (* 2 half))) ((>= half n))
+    (let ((angle (/ (* direction pi) half)))
+      (do ((k 0 (+ k 1))) ((= k half))
+        (let ((wr (cos (* k angle))) (wi (sin (* k angle))))
+          (do ((i k (+ i (* 2 half)))) ((>= i n))
+            (let* ((j (+ i half))
+                   (xr (- (* wr (vector-ref re j)) (* wi (vector-ref im j))))
+                   (xi (+ (* wr (vector-ref im j)) (* wi (vector-ref re j)))))
+              (vector-set! re j (- (vector-ref re i) xr))
+              (vector-set! im j (- (vector-ref im i) xi))
+              (vector-set! re i (+ (vector-ref re i) xr))
+              (vector-set! im i (+ (vector-ref im i) xi)))))))))
+
+(define (near? a b) (< (abs (- a b)) 1e-9))
+(define (signal i) (+ (sin (* i 0.1)) (/ i 100.0)))
+
+(define re (list->vector (map signal (iota size))))
+(define im (make-vector size 0.0))
+(transform! re im -1)
+(must "the first is the sum" (near? (vector-ref re 0) (apply + (map signal (iota size)))))
+(must "energy"
+      (< (abs (- (apply + (map (lambda (i) (square (signal i))) (iota size)))
+                 (/ (apply + (map (lambda (r i) (+ (square r) (square i))) (vector->list re) (vector->list im))) size)))
+         1e-6))
+(transform! re im 1)
+(for-each (lambda (i)
+            (must (list "back" i)
+                  (and (near? (signal i) (/ (vector-ref re i) size)) (near? 0 (/ (vector-ref im i) size)))))
+          (iota size))
+
+;; A single wave is two lines.
+(define wave (list->vector (map (lambda (i) (cos (/ (* 2 pi 5 i) size))) (iota size))))
+(define nothing (make-vector size 0.0))
+(transform! wave nothing -1)
+(must "a line" (near? (vector-ref wave 5) (/ size 2)))
+(must "another" (near? (vector-ref wave (- size 5)) (/ size 2)))
+(must "none" (near? (vector-ref wave 7) 0))
+(display "fft: ok")
+(newline)

@@ -1,0 +1,8 @@
+(define-library (my util)
+  (export f (rename g gee) my-mac counter! make-point point-x)
+  (import (scheme base) (only (scheme write) display))
+  (include "util-body.scm")
+  (begin (define n 0) (define (counter!) (set! n (+ n 1)) n)
+   (define-record-type point (make-point x y) point? (x point-x) (y point-y))
+   (define-syntax my-mac (syntax-rules () ((_ e) (hidden e))))
+   (define (hidden x) (list 'hidden x))))
