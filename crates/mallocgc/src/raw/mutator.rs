@@ -343,6 +343,25 @@ impl Mutator {
         self.cursors.class_cursor(class.class)
     }
 
+    /// Memory that shares no block, of at least one byte; `None` after an error, which is
+    /// [`last_failure`](Mutator::last_failure). The layout is of this heap.
+    #[inline]
+    pub(crate) fn alloc_whole(&self, size: usize, layout: Layout) -> Option<NonNull<u8>> {
+        if size <= CLEAR_AHEAD_MAX {
+            let size_class = SizeClass::for_size(size);
+            let class = match layout.is_noscan() {
+                true => SpanClassId::no_scan(size_class),
+                // SAFETY: a record of this heap, which `self.heap` keeps. A class that is not made yet is 0, as in
+                // `mallocgc`.
+                false => unsafe { &*layout.record }.known_class(size_class),
+            };
+            if let Some(place) = self.bump(class) {
+                return Some(as_pointer(place));
+            }
+        }
+        self.slow(size, layout.record, layout.heap, AllocFlags::NO_TINY)
+    }
+
     /// The heap's number, which is part of its layouts.
     #[inline(always)]
     pub(crate) fn heap_id(&self) -> u64 {

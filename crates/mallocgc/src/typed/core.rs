@@ -2,7 +2,6 @@
 //! allocates.
 
 use crate::base::WORD_SIZE;
-use crate::base::size_class::TINY_SIZE;
 use crate::heap::cache::ClassCursor;
 use crate::heap::error::AllocError as RawError;
 use crate::raw::{self, AllocFlags, Force, Layout};
@@ -382,14 +381,15 @@ impl Core {
         };
         let layout = self.layout_of(known);
         let align = align_of::<T>().max(WORD_SIZE);
-        // Smaller ones may share a block with others.
-        let place = if align == WORD_SIZE && bytes >= TINY_SIZE {
-            self.raw.mallocgc(bytes, layout, AllocFlags::NONE)
-        } else {
-            self.raw.mallocgc_aligned(bytes, align, layout, AllocFlags::NO_TINY)
+        let place = match align {
+            WORD_SIZE => self.raw.alloc_whole(bytes, layout)?,
+            _ => {
+                let flags = AllocFlags::NO_TINY;
+                self.raw.note(self.raw.mallocgc_aligned(bytes, align, layout, flags))?
+            }
         };
         // SAFETY: so many bytes lie before the elements.
-        Some(unsafe { self.raw.note(place)?.byte_add(Plan::<T>::ELEMENTS_OFFSET) }.cast())
+        Some(unsafe { place.byte_add(Plan::<T>::ELEMENTS_OFFSET) }.cast())
     }
 
     /// The array's elements are written.

@@ -224,10 +224,13 @@ impl<'gc> Gc<'gc, str> {
         cx: &Cx<'gc, K>,
         text: &str,
     ) -> Result<Gc<'gc, str>, AllocError> {
-        let bytes = Gc::<[u8]>::try_from_iter(cx, text.bytes())?;
-        let pointer = bytes.pointer.as_ptr() as *mut str;
-        // The bytes are those of a string.
-        Ok(Gc::from_pointer(NonNull::new(pointer).expect("objects are not at zero")))
+        let core = cx.core();
+        let first = core.allocate_array::<u8>(text.len()).ok_or_else(|| core.failed())?;
+        // SAFETY: fresh memory for so many bytes.
+        unsafe { first.copy_from_nonoverlapping(NonNull::from(text).cast(), text.len()) };
+        let bytes = NonNull::slice_from_raw_parts(first, text.len());
+        // SAFETY: not null. The bytes are those of a string.
+        Ok(Gc::from_pointer(unsafe { NonNull::new_unchecked(bytes.as_ptr() as *mut str) }))
     }
 
     /// A copy of a string in the heap.
