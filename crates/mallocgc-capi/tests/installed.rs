@@ -200,7 +200,7 @@ fn layout_assertions() -> String {
     number("sizeof(mallocgc_error)", size_of::<Code>() as u64);
     number("MALLOCGC_ERROR_NONE", Code::None as u64);
     number("MALLOCGC_ERROR_BAD_ARGUMENT", Code::BadArgument as u64);
-    number("MALLOCGC_ERROR_PANIC", Code::Panic as u64);
+    number("MALLOCGC_ERROR_BAD_HANDLE", Code::BadHandle as u64);
     number("MALLOCGC_FORCE_IF_NEEDED", Force::IfNeeded as u64);
     number("MALLOCGC_FORCE_NOW", Force::Now as u64);
     number("MALLOCGC_FORCE_NOW_AND_SWEEP", Force::NowAndSweep as u64);
@@ -303,7 +303,7 @@ macro_rules! chapters {
     };
 }
 
-chapters!(settings layouts alloc inline barrier roots stacks finalizers weak threads limits observe);
+chapters!(settings layouts alloc inline barrier roots stacks finalizers weak threads limits observe misuse);
 
 #[test]
 fn every_function_is_called_by_a_chapter() {
