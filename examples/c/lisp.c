@@ -35,7 +35,7 @@ static void die(const char *why);
 /* heap glue */
 static mallocgc_heap *heap;
 static mallocgc_mutator *mutator;
-static const mallocgc_layout *node_layout;
+static mallocgc_site *node, *leaf;
 
 static void ok(mallocgc_error error) {
     if (error != MALLOCGC_ERROR_NONE) die(mallocgc_error_text(error));
@@ -49,32 +49,41 @@ static void visit_globals(mallocgc_visitor *visitor, void *data) {
 
 static void open_heap(const void *stack_base) {
     uint64_t id, references = 0xe; /* three of four words */
+    const mallocgc_layout *layout;
     mallocgc_config config;
     ok(mallocgc_config_init(&config));
     config.min_heap_bytes = 1 << 20;
     config.heap_limit_bytes = 64 << 20;
     ok(mallocgc_heap_new(&config, &heap));
     ok(mallocgc_attach(heap, &mutator));
-    ok(mallocgc_layout_mask(heap, 4, &references, &node_layout));
+    ok(mallocgc_layout_mask(heap, 4, &references, &layout));
+    ok(mallocgc_site_new(mutator, layout, sizeof(value), &node));
+    ok(mallocgc_site_new(mutator, NULL, sizeof(value), &leaf));
     ok(mallocgc_roots_add(heap, visit_globals, NULL, &id));
     ok(mallocgc_scan_own_stack(mutator, stack_base));
 }
 
 static void close_heap(void) {
+    mallocgc_site_free(node);
+    mallocgc_site_free(leaf);
     ok(mallocgc_detach(mutator));
     mallocgc_heap_free(heap);
 }
 
 static value *make(enum kind kind) {
-    int is_node = kind == PAIR || kind == CLOSURE;
-    value *made = mallocgc_alloc(mutator, is_node ? node_layout : NULL, sizeof *made,
-                                 MALLOCGC_FLAGS_SAFEPOINT);
+    mallocgc_site *site = kind == PAIR || kind == CLOSURE ? node : leaf;
+    ok(mallocgc_fast_poll(mutator));
+    value *made = mallocgc_fast_alloc(mutator, site);
+    if (!made) {
+        ok(mallocgc_gc(mutator, MALLOCGC_FORCE_NOW_AND_SWEEP));
+        made = mallocgc_fast_alloc(mutator, site);
+    }
     if (!made) die(mallocgc_error_text(mallocgc_last_error()));
     made->kind = kind;
     return made;
 }
 
-static void set(value **slot, value *to) { mallocgc_write(mutator, (void **)slot, to); }
+static void set(value **slot, value *to) { mallocgc_fast_write(mutator, (void **)slot, to); }
 /* end of heap glue */
 
 static void die(const char *why) {

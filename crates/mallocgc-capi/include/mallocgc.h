@@ -11,7 +11,9 @@
  *
  * Errors. Functions answer with a mallocgc_error, or with null or 0 and note it for mallocgc_last_error. Nothing
  * has happened then, and the heap works on. A null handle is an error everywhere but where it is said to be
- * allowed. Handles that were freed, or never made, cannot be told apart and must not be used.
+ * allowed. A handle that was freed, or is one of another kind, is answered with BAD_HANDLE by every function, also
+ * if it is freed again; but that is for finding mistakes: after thousands of others it is forgotten. Layouts are not
+ * looked at.
  *
  * Threads. A mutator is used on the thread that attached it; most functions say so with WRONG_THREAD, those
  * that allocate or write do not look. All else may be used on any thread.
@@ -157,6 +159,10 @@ enum mallocgc_error
    * The library failed, which is a mistake in it; the message is on standard error.
    */
   MALLOCGC_ERROR_PANIC = 26,
+  /**
+   * A handle that was freed, or is one of another kind.
+   */
+  MALLOCGC_ERROR_BAD_HANDLE = 27,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1262,10 +1268,9 @@ mallocgc_error mallocgc_pressure_hook_remove(const mallocgc_heap *heap,
 mallocgc_error mallocgc_attach(const mallocgc_heap *heap, mallocgc_mutator **mutator);
 
 /**
- * Detaches the thread and frees the handle; null is allowed. Not for a mutator that a
- * finalizer, a cleanup or mallocgc_blocking was given or came from.
+ * Detaches the thread and frees the handle; null is allowed.
  *
- * @return mallocgc_error: WRONG_THREAD, BUSY; nothing has happened then.
+ * @return mallocgc_error: BAD_ARGUMENT for the mutator that a finalizer or a cleanup was given, WRONG_THREAD, BUSY; nothing has happened then.
  */
 mallocgc_error mallocgc_detach(mallocgc_mutator *mutator);
 
@@ -1325,7 +1330,7 @@ mallocgc_error mallocgc_blocking(const mallocgc_mutator *mutator,
 /**
  * Stores a reference into a word of an object or of a root range: with the write
  * barrier. `value` is null, or leads into an object of this heap, or out of it. With a
- * null mutator or slot nothing is stored, and the code is noted.
+ * mutator that cannot be used or a null slot nothing is stored, and the code is noted.
  */
 void mallocgc_write(const mallocgc_mutator *mutator, void **slot, void *value);
 

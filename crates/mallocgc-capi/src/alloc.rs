@@ -5,9 +5,11 @@
 //! mistake of the library, which ends the process.
 
 use crate::error::{guard, guard_or, mallocgc_error, mallocgc_error as Code, note};
-use crate::handle::{checked, mallocgc_mutator, not_null, store};
+use crate::handle::{mallocgc_mutator, not_null, store, unusable};
 use crate::layout::{layout_of, mallocgc_layout};
+use crate::slot::{checked, free, give, handle};
 use mallocgc::raw::{AllocClass, AllocError, AllocFlags};
+use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::ptr::NonNull;
 
@@ -55,12 +57,6 @@ fn refuse(error: impl Into<Code>) -> *mut c_void {
     std::ptr::null_mut()
 }
 
-/// Why a handle cannot be allocated with.
-#[cold]
-fn unusable(mutator: *const mallocgc_mutator) -> *mut c_void {
-    refuse(if mutator.is_null() { Code::BadArgument } else { Code::Busy })
-}
-
 /// Allocates `bytes` bytes with references where `layout` says, null for none; `flags` are
 /// mallocgc_flags. The memory is zero. Zero bytes have one shared
 /// address. Objects without references of less than 16 bytes may share a block of 16; from 8 bytes on the
@@ -77,7 +73,7 @@ pub unsafe extern "C" fn mallocgc_alloc(
 ) -> *mut c_void {
     // SAFETY: the caller's promise; a mutator in use is null there.
     let active = unsafe { mutator.as_ref().and_then(|handle| handle.active.get().as_ref()) };
-    let Some(active) = active else { return unusable(mutator) };
+    let Some(active) = active else { return refuse(unusable(mutator)) };
     // SAFETY: the caller's promise.
     let layout = unsafe { layout_of(layout) };
     if flags != 0 {
@@ -95,11 +91,13 @@ fn alloc_flags(
     number: u32,
 ) -> *mut c_void {
     let Some(flags) = flags(number) else { return refuse(Code::BadArgument) };
-    // SAFETY: the caller has looked at it.
-    let Some(handle) = (unsafe { mutator.as_ref() }) else { return unusable(mutator) };
-    let made = handle.at_boundary(|active| match align {
-        1 => active.mallocgc(bytes, layout, flags),
-        _ => active.mallocgc_aligned(bytes, align, layout, flags),
+    // SAFETY: the caller's caller's promise.
+    let handle = unsafe { checked(mutator) };
+    let made = handle.and_then(|handle| {
+        handle.at_boundary(|active| match align {
+            1 => active.mallocgc(bytes, layout, flags),
+            _ => active.mallocgc_aligned(bytes, align, layout, flags),
+        })
     });
     match made {
         Ok(made) => answer(made),
@@ -148,7 +146,7 @@ pub unsafe extern "C" fn mallocgc_new_array(
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
     let active = unsafe { mutator.as_ref().and_then(|handle| handle.active.get().as_ref()) };
-    let Some(active) = active else { return unusable(mutator) };
+    let Some(active) = active else { return refuse(unusable(mutator)) };
     // SAFETY: the caller's promise.
     answer(active.new_array(unsafe { layout_of(layout) }, count))
 }
@@ -159,8 +157,13 @@ pub unsafe extern "C" fn mallocgc_new_array(
 #[cfg_attr(all(), repr(C))]
 pub struct mallocgc_site {
     head: mallocgc_site_head,
-    class: AllocClass,
+    class: Cell<AllocClass>,
 }
+
+handle!(mallocgc_site, 3, |site| {
+    site.head.window_offset.set(0);
+    site.class.set(AllocClass::NONE);
+});
 
 const _: () = assert!(std::mem::offset_of!(mallocgc_site, head) == 0);
 
@@ -169,7 +172,7 @@ const _: () = assert!(std::mem::offset_of!(mallocgc_site, head) == 0);
 pub struct mallocgc_site_head {
     /// Where the site's window lies behind `windows` of a mutator. That of cells above 512 bytes, which are
     /// cleared when they are handed out, is always empty.
-    pub window_offset: usize,
+    pub window_offset: Cell<usize>,
     /// Bytes of a cell.
     pub cell_bytes: usize,
 }
@@ -204,11 +207,11 @@ pub unsafe extern "C" fn mallocgc_site_new(
         // SAFETY: the caller's promise.
         let class = mutator.alloc_class(bytes, unsafe { layout_of(layout) })?;
         let head = mallocgc_site_head {
-            window_offset: class.window_offset(),
+            window_offset: Cell::new(class.window_offset()),
             cell_bytes: class.cell_bytes(),
         };
         // SAFETY: the caller's promise.
-        unsafe { store(site, Box::into_raw(Box::new(mallocgc_site { head, class }))) }
+        unsafe { store(site, give(mallocgc_site { head, class: Cell::new(class) })) }
     })
 }
 
@@ -224,10 +227,10 @@ pub unsafe extern "C" fn mallocgc_site_window(
     guard_or(std::ptr::null_mut(), || {
         // SAFETY: the caller's promise.
         let (mutator, site) = unsafe { (checked(mutator)?.get()?, checked(site)?) };
-        if !site.class.is_of(mutator.heap()) {
+        if !site.class.get().is_of(mutator.heap()) {
             return Err(Code::WrongHeap);
         }
-        Ok(mutator.windows_address().wrapping_add(site.head.window_offset).cast())
+        Ok(mutator.windows_address().wrapping_add(site.head.window_offset.get()).cast())
     })
 }
 
@@ -241,10 +244,15 @@ pub unsafe extern "C" fn mallocgc_site_alloc(
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
     let active = unsafe { mutator.as_ref().and_then(|handle| handle.active.get().as_ref()) };
-    let Some(active) = active else { return unusable(mutator) };
+    let Some(active) = active else { return refuse(unusable(mutator)) };
     // SAFETY: the caller's promise.
-    match unsafe { site.as_ref() } {
-        Some(site) => answer(active.alloc(site.class)),
+    match unsafe { site.as_ref() }.map(|site| active.alloc(site.class.get())) {
+        Some(Ok(object)) => object.as_ptr().cast(),
+        Some(Err(error)) => {
+            // SAFETY: the caller's promise.
+            let known = unsafe { checked(site) }.map(|_| error.into());
+            refuse(known.unwrap_or_else(|code| code))
+        }
         None => refuse(Code::BadArgument),
     }
 }
@@ -252,8 +260,6 @@ pub unsafe extern "C" fn mallocgc_site_alloc(
 /// Frees a site; null is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_site_free(site: *mut mallocgc_site) {
-    if !site.is_null() {
-        // SAFETY: made by `mallocgc_site_new`, and given back once.
-        drop(unsafe { Box::from_raw(site) });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(site) }
 }

@@ -70,6 +70,8 @@ pub enum mallocgc_error {
     Unsupported = 25,
     /// The library failed, which is a mistake in it; the message is on standard error.
     Panic = 26,
+    /// A handle that was freed, or is one of another kind.
+    BadHandle = 27,
 }
 
 use mallocgc_error as Code;
@@ -104,11 +106,12 @@ impl Code {
             Code::Corrupt => c"the heap is corrupt",
             Code::Unsupported => c"not supported on this processor",
             Code::Panic => c"the library failed",
+            Code::BadHandle => c"the handle was freed or is of another kind",
         }
     }
 
     /// Every code, by its number.
-    pub const ALL: [Code; 27] = [
+    pub const ALL: [Code; 28] = [
         Code::None,
         Code::BadArgument,
         Code::OutOfMemory,
@@ -136,6 +139,7 @@ impl Code {
         Code::Corrupt,
         Code::Unsupported,
         Code::Panic,
+        Code::BadHandle,
     ];
 }
 

@@ -11,9 +11,8 @@
 //! finalizer of the object is set or taken away: an object has one exactly if it has a list.
 
 use crate::error::{Outcome, guard, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{
-    Context, Data, checked, lock, mallocgc_heap, mallocgc_mutator, not_null, store,
-};
+use crate::handle::{Context, Data, Lent, lock, mallocgc_heap, mallocgc_mutator, not_null, store};
+use crate::slot::{checked, free, give, handle};
 use mallocgc::raw::{Cleanup, Mutator, Placement};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -126,16 +125,12 @@ fn run(mutator: &mut Mutator, context: &Arc<Context>, object: NonNull<u8>) {
     if POPPING.get() {
         return lock(&context.popped).due.extend(due.into_iter().map(|due| (object, due)));
     }
-    let handle = mallocgc_mutator::lent(mutator, context);
+    let lent = Lent::new(mutator, context);
     for finalizer in due {
         // SAFETY: the program's function, with the word it gave; the object lives
         // for the call.
         unsafe {
-            (finalizer.function)(
-                std::ptr::from_ref(&handle).cast_mut(),
-                object.as_ptr().cast(),
-                finalizer.data.get(),
-            );
+            (finalizer.function)(lent.handle(), object.as_ptr().cast(), finalizer.data.get());
         }
     }
 }
@@ -328,6 +323,8 @@ pub struct mallocgc_cleanup {
     cleanup: Cleanup,
 }
 
+handle!(mallocgc_cleanup, 7);
+
 /// Lets `cleanup` run after the object that `object` points at or into is gone; any number can be
 /// added. It does not get the object. `argument` is null, or points into another object, which lives until the
 /// cleanup has run or is stopped. Its name goes to `*name`, to be freed by mallocgc_cleanup_free,
@@ -349,15 +346,15 @@ pub unsafe extern "C" fn mallocgc_cleanup_add(
         let function = cleanup.ok_or(Code::BadArgument)?;
         let (context, data) = (handle.context.clone(), Data(data));
         let run = move |mutator: &mut Mutator, argument: *mut u8| {
-            let lent = mallocgc_mutator::lent(mutator, &context);
+            let lent = Lent::new(mutator, &context);
             // SAFETY: the program's function, with the word it gave.
-            unsafe { function(std::ptr::from_ref(&lent).cast_mut(), argument.cast(), data.get()) };
+            unsafe { function(lent.handle(), argument.cast(), data.get()) };
         };
         let mutator = handle.get()?;
         let cleanup = mutator.add_cleanup_with(object.cast(), argument.cast(), run)?;
         if !name.is_null() {
             // SAFETY: the caller's promise.
-            unsafe { store(name, Box::into_raw(Box::new(mallocgc_cleanup { cleanup }))) }?;
+            unsafe { store(name, give(mallocgc_cleanup { cleanup })) }?;
         }
         Ok(())
     })
@@ -384,8 +381,6 @@ pub unsafe extern "C" fn mallocgc_cleanup_stop(
 /// Frees the name of a cleanup, which runs all the same; null is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_cleanup_free(name: *mut mallocgc_cleanup) {
-    if !name.is_null() {
-        // SAFETY: made by `mallocgc_cleanup_add`, and given back once.
-        drop(unsafe { Box::from_raw(name) });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(name) }
 }

@@ -3,12 +3,14 @@
 use crate::error::{Outcome, mallocgc_error as Code};
 use crate::finalizer::{Chains, Popped};
 use crate::layout::LayoutHandles;
+pub(crate) use crate::slot::lock;
+use crate::slot::{checked, give, handle, take};
 use crate::stack::Stacks;
 use mallocgc::raw::{Heap, Mutator, RootVisitor};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A heap: memory, the objects in it, its settings and statistics.
 pub struct mallocgc_heap {
@@ -35,7 +37,7 @@ pub struct mallocgc_mutator_head {
     /// Where the windows are; while the mutator is busy, some that are always empty.
     pub windows: Cell<*mut c_char>,
     /// Not 0 while mallocgc_pre_write has something to do.
-    pub marking: *const u32,
+    pub marking: Cell<*const u32>,
     /// Not 0 while mallocgc_poll has something to do. Other threads write it.
     pub poll: Cell<*const u32>,
 }
@@ -44,7 +46,7 @@ impl mallocgc_mutator_head {
     fn new(mutator: &Mutator) -> mallocgc_mutator_head {
         let head = mallocgc_mutator_head {
             windows: Cell::default(),
-            marking: mutator.marking_word_address(),
+            marking: Cell::new(std::ptr::null()),
             poll: Cell::new(std::ptr::null()),
         };
         head.show(mutator);
@@ -54,12 +56,14 @@ impl mallocgc_mutator_head {
     /// The mutator can be used.
     fn show(&self, mutator: &Mutator) {
         self.windows.set(mutator.windows_address().cast());
+        self.marking.set(mutator.marking_word_address());
         self.poll.set(mutator.poll_word_address());
     }
 
     /// It cannot: everything must be a call, which says so.
     fn hide(&self) {
         self.windows.set((&raw const NO_WINDOWS.0).cast_mut().cast());
+        self.marking.set(&raw const BUSY);
         self.poll.set(&raw const BUSY);
     }
 }
@@ -78,7 +82,7 @@ unsafe impl Sync for NoWindows {}
 /// The windows of a mutator end before so many bytes.
 const WINDOWS_BYTES: usize = 2 << 20;
 
-/// The poll word of a mutator that cannot be used.
+/// The marking and the poll word of a mutator that cannot be used.
 static BUSY: u32 = 1;
 
 /// One thread's side of a heap.
@@ -91,8 +95,23 @@ pub struct mallocgc_mutator {
     pub(crate) active: Cell<*mut Mutator>,
     pub(crate) context: Arc<Context>,
     pub(crate) own: Arc<OwnRoots>,
+    /// Whether the program has attached it, or somebody lends it for a call.
+    pub(crate) tenure: Tenure,
     thread: usize,
 }
+
+/// Whose a mutator is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tenure {
+    Attached,
+    Lent,
+}
+
+handle!(mallocgc_heap, 1);
+handle!(mallocgc_mutator, 2, |mutator| {
+    mutator.active.set(std::ptr::null_mut());
+    mutator.head.hide();
+});
 
 const _: () = assert!(std::mem::offset_of!(mallocgc_mutator, head) == 0);
 
@@ -133,10 +152,16 @@ fn thread() -> usize {
 }
 
 impl mallocgc_mutator {
-    /// A handle for a mutator that somebody lends.
+    /// What a handle for a mutator leads to.
     ///
-    /// `mutator` is one, and the handle is not used after it ends.
-    pub(crate) fn lent(mutator: *mut Mutator, context: &Arc<Context>) -> mallocgc_mutator {
+    /// # Safety
+    ///
+    /// `mutator` is one, and stays so until the handle is retired.
+    pub(crate) unsafe fn new(
+        mutator: *mut Mutator,
+        context: &Arc<Context>,
+        tenure: Tenure,
+    ) -> mallocgc_mutator {
         // SAFETY: `exclusive` keeps the handle while it is named there.
         let outer = unsafe { INNERMOST.get().as_ref() };
         let own = match outer {
@@ -147,7 +172,8 @@ impl mallocgc_mutator {
         // SAFETY: the caller's promise.
         let head = mallocgc_mutator_head::new(unsafe { &*mutator });
         let active = Cell::new(mutator);
-        mallocgc_mutator { head, active, context: context.clone(), own, thread: thread() }
+        let context = context.clone();
+        mallocgc_mutator { head, active, context, own, tenure, thread: thread() }
     }
 
     /// The mutator.
@@ -202,6 +228,28 @@ impl mallocgc_mutator {
     }
 }
 
+/// A handle for a mutator that is lent for a call of the program's.
+pub(crate) struct Lent(*mut mallocgc_mutator);
+
+impl Lent {
+    pub(crate) fn new(mutator: &mut Mutator, context: &Arc<Context>) -> Lent {
+        // SAFETY: the handle is retired below, while the mutator is borrowed by the caller.
+        Lent(give(unsafe { mallocgc_mutator::new(mutator, context, Tenure::Lent) }))
+    }
+
+    /// What the program gets.
+    pub(crate) fn handle(&self) -> *mut mallocgc_mutator {
+        self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // SAFETY: made above. A program that gave it back has been refused.
+        drop(unsafe { take(self.0) });
+    }
+}
+
 /// Puts a mutator back, also when a panic passes.
 struct Back<'h> {
     handle: &'h mallocgc_mutator,
@@ -229,14 +277,11 @@ impl OwnRoots {
     }
 }
 
-/// What a pointer of C points to.
-///
-/// # Safety
-///
-/// It is null or points to a living `T`.
-pub(crate) unsafe fn checked<'a, T>(pointer: *const T) -> Outcome<&'a T> {
-    // SAFETY: the caller's promise.
-    unsafe { pointer.as_ref() }.ok_or(Code::BadArgument)
+/// Why a mutator cannot be used, of which no more was known than that.
+#[cold]
+pub(crate) fn unusable(mutator: *const mallocgc_mutator) -> Code {
+    // SAFETY: as for every function.
+    unsafe { checked(mutator) }.map_or_else(|code| code, |_| Code::Busy)
 }
 
 /// Where a result goes.
@@ -272,8 +317,4 @@ impl Data {
     pub(crate) fn get(self) -> *mut c_void {
         self.0
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,8 @@
 
 use crate::config::{gc_percent, mallocgc_config};
 use crate::error::{Outcome, guard, guard_or, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{Data, checked, mallocgc_heap, not_null, store};
+use crate::handle::{Data, mallocgc_heap, not_null, store};
+use crate::slot::{checked, free, give, handle, take};
 use mallocgc::base::Address;
 use mallocgc::raw::{ClearHookId, Config, Force, Heap};
 use std::ffi::c_void;
@@ -58,7 +59,7 @@ pub unsafe extern "C" fn mallocgc_heap_new(
         };
         let made = mallocgc_heap { heap: Heap::new(config)?, context: Arc::default() };
         // SAFETY: the caller's promise.
-        unsafe { store(heap, Box::into_raw(Box::new(made))) }
+        unsafe { store(heap, give(made)) }
     })
 }
 
@@ -67,14 +68,8 @@ pub unsafe extern "C" fn mallocgc_heap_new(
 /// runs because of that. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_heap_free(heap: *mut mallocgc_heap) {
-    if heap.is_null() {
-        return;
-    }
-    guard(|| {
-        // SAFETY: a handle is made by `Box::into_raw`, and given back once.
-        drop(unsafe { Box::from_raw(heap) });
-        Ok(())
-    });
+    // SAFETY: the caller's promise.
+    unsafe { free(heap) }
 }
 
 /// Runs a collection from a thread that is no mutator of this heap; `force` is a mallocgc_force.
@@ -166,6 +161,8 @@ pub struct mallocgc_hook {
     id: ClearHookId,
 }
 
+handle!(mallocgc_hook, 8);
+
 /// Lets `hook` run at the start of every cycle with the world stopped, before roots
 /// are read: the place to drop what pools keep. On any thread; it must not enter a heap.
 /// Its name, for mallocgc_clear_hook_remove, goes to `*name`.
@@ -187,7 +184,7 @@ pub unsafe extern "C" fn mallocgc_clear_hook_add(
         // SAFETY: the program's function, with the word it gave.
         let id = heap.heap.add_clear_hook(move || unsafe { hook(data.get()) });
         // SAFETY: the caller's promise.
-        unsafe { store(name, Box::into_raw(Box::new(mallocgc_hook { id }))) }
+        unsafe { store(name, give(mallocgc_hook { id })) }
     })
 }
 
@@ -205,9 +202,8 @@ pub unsafe extern "C" fn mallocgc_clear_hook_remove(
         if !heap.heap.remove_clear_hook(hook.id) {
             return Err(Code::WrongHeap);
         }
-        // SAFETY: made by `mallocgc_clear_hook_add`, and given back once.
-        drop(unsafe { Box::from_raw(name) });
-        Ok(())
+        // SAFETY: the caller's promise.
+        unsafe { take(name) }.map(|_| ())
     })
 }
 

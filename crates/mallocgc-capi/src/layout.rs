@@ -1,7 +1,8 @@
 //! Layouts: where the references of a type are.
 
 use crate::error::{Outcome, guard, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{checked, lock, mallocgc_heap, not_null, store};
+use crate::handle::{lock, mallocgc_heap, not_null, store};
+use crate::slot::checked;
 use crate::trampoline::{mallocgc_trace_fn, traced};
 use mallocgc::layout::{Program, TypeLayout};
 use mallocgc::raw::Layout;

@@ -1,7 +1,8 @@
 //! Limits, memory outside the heap that counts against them, and the hooks that hear of one that is near.
 
 use crate::error::{Outcome, guard, guard_or, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{Data, checked, lock, mallocgc_heap, not_null, store};
+use crate::handle::{Data, lock, mallocgc_heap, not_null, store};
+use crate::slot::{checked, free, give, handle, take};
 use mallocgc::raw::{External, LimitKind, Pressure, PressureHookId};
 use std::ffi::c_void;
 use std::sync::Mutex;
@@ -76,6 +77,8 @@ pub struct mallocgc_external {
     external: Mutex<External>,
 }
 
+handle!(mallocgc_external, 9);
+
 /// # Safety
 ///
 /// The pointers are null or right.
@@ -90,7 +93,7 @@ unsafe fn count(
         not_null(external)?;
         let made = mallocgc_external { external: Mutex::new(count(&heap.heap)?) };
         // SAFETY: the caller's promise.
-        unsafe { store(external, Box::into_raw(Box::new(made))) }
+        unsafe { store(external, give(made)) }
     })
 }
 
@@ -164,14 +167,8 @@ pub unsafe extern "C" fn mallocgc_external_try_resize(
 /// The bytes are gone: they count no more. Null is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_external_free(external: *mut mallocgc_external) {
-    if external.is_null() {
-        return;
-    }
-    guard(|| {
-        // SAFETY: made by `mallocgc_external_new` or its kin, and given back once.
-        drop(unsafe { Box::from_raw(external) });
-        Ok(())
-    });
+    // SAFETY: the caller's promise.
+    unsafe { free(external) }
 }
 
 /// Which limit is near.
@@ -207,6 +204,8 @@ pub type mallocgc_pressure_fn =
 pub struct mallocgc_pressure_hook {
     id: PressureHookId,
 }
+
+handle!(mallocgc_pressure_hook, 10);
 
 impl From<&Pressure> for mallocgc_pressure {
     fn from(pressure: &Pressure) -> mallocgc_pressure {
@@ -244,7 +243,7 @@ pub unsafe extern "C" fn mallocgc_pressure_hook_add(
             unsafe { hook(data.get(), &pressure.into()) };
         });
         // SAFETY: the caller's promise.
-        unsafe { store(name, Box::into_raw(Box::new(mallocgc_pressure_hook { id }))) }
+        unsafe { store(name, give(mallocgc_pressure_hook { id })) }
     })
 }
 
@@ -262,8 +261,7 @@ pub unsafe extern "C" fn mallocgc_pressure_hook_remove(
         if !heap.heap.remove_pressure_hook(hook.id) {
             return Err(Code::WrongHeap);
         }
-        // SAFETY: made by `mallocgc_pressure_hook_add`, and given back once.
-        drop(unsafe { Box::from_raw(name) });
-        Ok(())
+        // SAFETY: the caller's promise.
+        unsafe { take(name) }.map(|_| ())
     })
 }

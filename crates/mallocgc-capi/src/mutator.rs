@@ -1,8 +1,9 @@
 //! Mutators: attached and detached, boundaries, the write barrier.
 
 use crate::error::{guard, guard_or, mallocgc_error, mallocgc_error as Code, note};
-use crate::handle::{Data, checked, mallocgc_heap, mallocgc_mutator, not_null, store};
+use crate::handle::{Data, Tenure, mallocgc_heap, mallocgc_mutator, not_null, store, unusable};
 use crate::heap::{force, mallocgc_hook_fn};
+use crate::slot::{checked, give, take};
 use mallocgc::base::Address;
 use mallocgc::raw::{Mutator, Step};
 use std::ffi::c_void;
@@ -23,16 +24,17 @@ pub unsafe extern "C" fn mallocgc_attach(
         let heap = unsafe { checked(heap) }?;
         not_null(mutator)?;
         let attached = Box::new(heap.heap.attach()?);
-        let handle = mallocgc_mutator::lent(Box::into_raw(attached), &heap.context);
+        let attached = Box::into_raw(attached);
+        // SAFETY: `mallocgc_detach` retires the handle before the mutator ends.
+        let handle = unsafe { mallocgc_mutator::new(attached, &heap.context, Tenure::Attached) };
         // SAFETY: the caller's promise.
-        unsafe { store(mutator, Box::into_raw(Box::new(handle))) }
+        unsafe { store(mutator, give(handle)) }
     })
 }
 
-/// Detaches the thread and frees the handle; null is allowed. Not for a mutator that a
-/// finalizer, a cleanup or mallocgc_blocking was given or came from.
+/// Detaches the thread and frees the handle; null is allowed.
 ///
-/// @return mallocgc_error: WRONG_THREAD, BUSY; nothing has happened then.
+/// @return mallocgc_error: BAD_ARGUMENT for the mutator that a finalizer or a cleanup was given, WRONG_THREAD, BUSY; nothing has happened then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_detach(mutator: *mut mallocgc_mutator) -> mallocgc_error {
     guard(|| {
@@ -40,15 +42,16 @@ pub unsafe extern "C" fn mallocgc_detach(mutator: *mut mallocgc_mutator) -> mall
             return Ok(());
         }
         // SAFETY: the caller's promise.
-        let owned: *mut Mutator = unsafe {
-            (*mutator).get()?;
-            (*mutator).active.get()
-        };
-        // SAFETY: both were made by `mallocgc_attach`, and are given back once.
-        unsafe {
-            drop(Box::from_raw(owned));
-            drop(Box::from_raw(mutator));
+        let handle = unsafe { checked(mutator) }?;
+        handle.get()?;
+        if handle.tenure == Tenure::Lent {
+            return Err(Code::BadArgument);
         }
+        let owned: *mut Mutator = handle.active.get();
+        // SAFETY: the caller's promise.
+        drop(unsafe { take(mutator) }?);
+        // SAFETY: made by `mallocgc_attach`, and nobody else's: the handle is gone.
+        drop(unsafe { Box::from_raw(owned) });
         Ok(())
     })
 }
@@ -70,7 +73,7 @@ pub unsafe extern "C" fn mallocgc_mutator_heap(
             context: Arc::clone(&mutator.context),
         };
         // SAFETY: the caller's promise.
-        unsafe { store(heap, Box::into_raw(Box::new(made))) }
+        unsafe { store(heap, give(made)) }
     })
 }
 
@@ -185,7 +188,7 @@ pub unsafe extern "C" fn mallocgc_blocking(
 
 /// Stores a reference into a word of an object or of a root range: with the write
 /// barrier. `value` is null, or leads into an object of this heap, or out of it. With a
-/// null mutator or slot nothing is stored, and the code is noted.
+/// mutator that cannot be used or a null slot nothing is stored, and the code is noted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_write(
     mutator: *const mallocgc_mutator,
@@ -196,7 +199,10 @@ pub unsafe extern "C" fn mallocgc_write(
     match unsafe { active(mutator) } {
         // SAFETY: the caller's promise.
         Some(active) if !slot.is_null() => unsafe { active.write(slot.cast(), value.cast()) },
-        _ => {
+        None => {
+            note(unusable(mutator));
+        }
+        Some(_) => {
             note(Code::BadArgument);
         }
     }
@@ -225,7 +231,10 @@ pub unsafe extern "C" fn mallocgc_pre_write(
     match unsafe { active(mutator) } {
         // SAFETY: the caller's promise.
         Some(active) if !slot.is_null() => unsafe { active.pre_write(slot.cast()) },
-        _ => {
+        None => {
+            note(unusable(mutator));
+        }
+        Some(_) => {
             note(Code::BadArgument);
         }
     }
@@ -244,7 +253,10 @@ pub unsafe extern "C" fn mallocgc_pre_write_range(
             // SAFETY: the caller's promise.
             unsafe { active.pre_write_range(slots.cast(), count) }
         }
-        _ => {
+        None => {
+            note(unusable(mutator));
+        }
+        Some(_) => {
             note(Code::BadArgument);
         }
     }
@@ -295,7 +307,10 @@ pub unsafe extern "C" fn mallocgc_write_range(
             // SAFETY: the caller's promise.
             unsafe { active.write_range(to.cast(), from.cast(), count) }
         }
-        _ => {
+        None => {
+            note(unusable(mutator));
+        }
+        Some(_) => {
             note(Code::BadArgument);
         }
     }

@@ -1,7 +1,8 @@
 //! Seeing inside: statistics, the heap profile, a listener of events.
 
 use crate::error::{Outcome, guard, guard_or, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{Data, checked, mallocgc_heap};
+use crate::handle::{Data, mallocgc_heap};
+use crate::slot::checked;
 use mallocgc::observe::{CycleRecord, Event, Listener};
 use std::ffi::c_void;
 use std::io;

@@ -3,9 +3,10 @@
 
 use crate::error::{Outcome, guard, guard_or, mallocgc_error, mallocgc_error as Code};
 use crate::handle::{
-    Data, RootsFn, call_roots, checked, lock, mallocgc_heap, mallocgc_mutator, mallocgc_visitor,
-    not_null, store,
+    Data, RootsFn, call_roots, lock, mallocgc_heap, mallocgc_mutator, mallocgc_visitor, not_null,
+    store,
 };
+use crate::slot::{checked, free, give, handle};
 use mallocgc::raw::{RangeKind, Root, RootVisitor};
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -14,6 +15,8 @@ use std::ptr::NonNull;
 pub struct mallocgc_root {
     root: Root,
 }
+
+handle!(mallocgc_root, 4);
 
 fn object(pointer: *mut c_void) -> Outcome<NonNull<u8>> {
     NonNull::new(pointer.cast()).ok_or(Code::BadArgument)
@@ -34,7 +37,7 @@ pub unsafe extern "C" fn mallocgc_root_new(
         not_null(root)?;
         let made = mallocgc_root { root: heap.heap.root(self::object(object)?)? };
         // SAFETY: the caller's promise.
-        unsafe { store(root, Box::into_raw(Box::new(made))) }
+        unsafe { store(root, give(made)) }
     })
 }
 
@@ -65,14 +68,8 @@ pub unsafe extern "C" fn mallocgc_root_set(
 /// Frees a root; null is allowed. Its object may be collected from the next cycle on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_root_free(root: *mut mallocgc_root) {
-    if root.is_null() {
-        return;
-    }
-    guard(|| {
-        // SAFETY: made by `mallocgc_root_new`, and given back once.
-        drop(unsafe { Box::from_raw(root) });
-        Ok(())
-    });
+    // SAFETY: the caller's promise.
+    unsafe { free(root) }
 }
 
 /// Pushes `object` onto the mutator's stack of roots; its place there goes to `*index`
@@ -85,10 +82,9 @@ pub unsafe extern "C" fn mallocgc_push(
     object: *mut c_void,
     index: *mut usize,
 ) -> mallocgc_error {
-    // SAFETY: the caller's promise.
-    let mutator = unsafe { mutator.as_ref() };
     guard(|| {
-        let mutator = mutator.ok_or(Code::BadArgument)?.get()?;
+        // SAFETY: the caller's promise.
+        let mutator = unsafe { checked(mutator) }?.get()?;
         let object = self::object(object)?;
         // A full stack panics in the library, whose message this spares.
         if mutator.root_count() >= ROOTS_MAX {

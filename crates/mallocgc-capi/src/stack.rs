@@ -8,10 +8,9 @@
 //! stopped; the list of stacks is behind a lock.
 
 use crate::error::{guard, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{
-    Context, Data, checked, lock, mallocgc_heap, mallocgc_mutator, not_null, store,
-};
+use crate::handle::{Context, Data, lock, mallocgc_heap, mallocgc_mutator, not_null, store};
 use crate::heap::mallocgc_hook_fn;
+use crate::slot::{checked, give, handle, take};
 use mallocgc::raw::{RangeKind, RootVisitor};
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -68,6 +67,8 @@ pub struct mallocgc_stack {
     context: Arc<Context>,
 }
 
+handle!(mallocgc_stack, 5);
+
 pub(crate) struct Bounds {
     base: usize,
     /// Its newest word; 0 while it is its thread's own stack, or unused.
@@ -116,7 +117,7 @@ pub unsafe extern "C" fn mallocgc_stack_add(
         }
         let made = mallocgc_stack { bounds, context: heap.context.clone() };
         // SAFETY: the caller's promise.
-        unsafe { store(stack, Box::into_raw(Box::new(made))) }
+        unsafe { store(stack, give(made)) }
     })
 }
 
@@ -196,8 +197,8 @@ pub unsafe extern "C" fn mallocgc_stack_remove(stack: *mut mallocgc_stack) {
         return;
     }
     guard(|| {
-        // SAFETY: made by `mallocgc_stack_add`, and given back once.
-        let stack = unsafe { Box::from_raw(stack) };
+        // SAFETY: the caller's promise.
+        let stack = unsafe { take(stack) }?;
         let mut stacks = lock(&stack.context.stacks);
         stacks.all.retain(|other| !Arc::ptr_eq(other, &stack.bounds));
         Ok(())

@@ -1,8 +1,9 @@
 //! Walks over a heap's objects, and dumps.
 
 use crate::error::{Outcome, guard, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{Data, checked, mallocgc_heap, mallocgc_mutator};
+use crate::handle::{Data, mallocgc_heap, mallocgc_mutator};
 use crate::observe::{Output, mallocgc_output_fn};
+use crate::slot::checked;
 use mallocgc::raw::{GcError, Walked, WalkedObject};
 use std::ffi::c_void;
 use std::io::{self, Write};

@@ -1,7 +1,8 @@
 //! Weak handles and ephemerons.
 
 use crate::error::{Outcome, guard, guard_or, mallocgc_error, mallocgc_error as Code};
-use crate::handle::{checked, mallocgc_mutator, not_null, store};
+use crate::handle::{mallocgc_mutator, not_null, store};
+use crate::slot::{checked, free, give, handle};
 use mallocgc::base::Address;
 use mallocgc::raw::{Ephemeron, Mutator, Weak};
 use std::ffi::c_void;
@@ -14,6 +15,8 @@ pub struct mallocgc_weak {
     /// Where the heap of the handle is told apart from others.
     heap: mallocgc::raw::Heap,
 }
+
+handle!(mallocgc_weak, 6);
 
 /// Makes a weak handle to the object that `object` points at or into, to be freed by mallocgc_weak_free. It is
 /// cleared when the object is gone, and before that when its finalizer is due.
@@ -33,7 +36,7 @@ pub unsafe extern "C" fn mallocgc_weak_new(
         let (made, _) = mutator.weak(object)?;
         let made = mallocgc_weak { weak: made, heap: mutator.heap().clone() };
         // SAFETY: the caller's promise.
-        unsafe { store(weak, Box::into_raw(Box::new(made))) }
+        unsafe { store(weak, give(made)) }
     })
 }
 
@@ -70,14 +73,8 @@ pub unsafe extern "C" fn mallocgc_weak_equal(
 /// Frees a weak handle; null is allowed. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mallocgc_weak_free(weak: *mut mallocgc_weak) {
-    if weak.is_null() {
-        return;
-    }
-    guard(|| {
-        // SAFETY: made by `mallocgc_weak_new`, and given back once.
-        drop(unsafe { Box::from_raw(weak) });
-        Ok(())
-    });
+    // SAFETY: the caller's promise.
+    unsafe { free(weak) }
 }
 
 /// Makes an ephemeron, an object of the heap: as long as it and `key` live, so does `value`,

@@ -200,7 +200,7 @@ fn layout_assertions() -> String {
     number("sizeof(mallocgc_error)", size_of::<Code>() as u64);
     number("MALLOCGC_ERROR_NONE", Code::None as u64);
     number("MALLOCGC_ERROR_BAD_ARGUMENT", Code::BadArgument as u64);
-    number("MALLOCGC_ERROR_PANIC", Code::Panic as u64);
+    number("MALLOCGC_ERROR_BAD_HANDLE", Code::BadHandle as u64);
     number("MALLOCGC_FORCE_IF_NEEDED", Force::IfNeeded as u64);
     number("MALLOCGC_FORCE_NOW", Force::Now as u64);
     number("MALLOCGC_FORCE_NOW_AND_SWEEP", Force::NowAndSweep as u64);
@@ -303,7 +303,24 @@ macro_rules! chapters {
     };
 }
 
-chapters!(settings layouts alloc inline barrier roots stacks finalizers weak threads limits observe);
+chapters!(settings layouts alloc inline barrier roots stacks finalizers weak threads limits observe misuse
+    whippet);
+
+#[test]
+fn a_back_end_of_whippet_is_thin() {
+    let port = crate_dir().join("tests/c/whippet.h");
+    let port = std::fs::read_to_string(port).expect("the port");
+    let lines = port.lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(lines < 175, "{lines} lines");
+    let table = crate_dir().join("../../docs/c-interface.md");
+    let table = std::fs::read_to_string(table).expect("the table");
+    for line in port.lines().filter(|line| line.starts_with("static inline")) {
+        let name = line.split('(').next().and_then(|head| head.rsplit([' ', '*']).next());
+        let name = name.expect("a function");
+        let private = ["gc_visit", "gc_attach"].contains(&name);
+        assert!(private || table.contains(&format!("`{name}`")), "{name} is not in the table");
+    }
+}
 
 #[test]
 fn every_function_is_called_by_a_chapter() {

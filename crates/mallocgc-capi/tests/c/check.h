@@ -12,8 +12,8 @@
 static unsigned long long seed = 1;
 
 static inline void fail(const char *file, int line, const char *what) {
-    printf("%s:%d: %s (last error: %s; seed %llu)\n", file, line, what,
-           mallocgc_error_text(mallocgc_last_error()), seed);
+    fprintf(stderr, "%s:%d: %s (last error: %s; seed %llu)\n", file, line, what,
+            mallocgc_error_text(mallocgc_last_error()), seed);
     exit(1);
 }
 

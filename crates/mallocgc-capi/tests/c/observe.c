@@ -124,7 +124,7 @@ struct seen {
 
 static void see(void *data, const mallocgc_walked *walked) {
     struct seen *seen = (struct seen *)data;
-    FAILS(REENTRANT, mallocgc_gc(mutator, SWEEP));
+    FAILS(REENTRANT, mallocgc_heap_gc(heap, SWEEP));
     switch (walked->kind) {
     case MALLOCGC_WALKED_KIND_ROOT:
         seen->roots++;

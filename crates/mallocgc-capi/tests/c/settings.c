@@ -10,7 +10,7 @@ static void log_line(void *data, const char *line, size_t length) {
 
 static void texts(void) {
     CHECK(mallocgc_version() == MALLOCGC_VERSION);
-    for (int32_t code = 0; code <= MALLOCGC_ERROR_PANIC; code++) {
+    for (int32_t code = 0; code <= MALLOCGC_ERROR_BAD_HANDLE; code++) {
         const char *text = mallocgc_error_text(code);
         CHECK(*text && text[strlen(text) - 1] != '.' && strcmp(text, "an unknown error"));
         for (int32_t other = 0; other < code; other++) CHECK(strcmp(text, mallocgc_error_text(other)));

@@ -79,6 +79,10 @@ pub struct AllocClass {
 }
 
 impl AllocClass {
+    /// A class of no heap: nothing can be allocated of it.
+    pub const NONE: AllocClass =
+        AllocClass { class: SpanClassId::new(0), clear: false, size: 0, heap: 0 };
+
     /// The class whose cursor generated code may use. That of large objects gives nothing.
     pub(crate) fn window_class(self) -> SpanClassId {
         if self.clear { SpanClassId::new(0) } else { self.class }
