@@ -228,7 +228,7 @@ impl Inner {
             _ => self.memory_use(),
         };
         let kept = self.limiting.external_kept_bytes.load(Relaxed);
-        let marked = self.history.live_bytes().saturating_add(kept);
+        let marked = self.history.lasting_bytes().saturating_add(kept);
         let pace = |memory_limit_bytes| {
             Settings { pacer, memory_limit_bytes }.pace_stopped(marked, &memory)
         };
@@ -289,7 +289,7 @@ impl Inner {
         let limiting = &self.limiting;
         let limits = &self.space.limits;
         let external_bytes = limits.external_bytes() as u64;
-        self.history.set_live_bytes(report.live_bytes);
+        self.history.set_live_bytes(report);
         let gaps = report.heap_inuse_bytes.saturating_sub(report.heap_end_bytes);
         limiting.gaps_bytes.store(gaps, Relaxed);
         limiting.external_kept_bytes.store(external_bytes, Relaxed);

@@ -32,6 +32,9 @@ use std::time::Duration;
 /// is a cache miss.
 const ASSIST_MOST_BYTES: u64 = 128 << 10;
 
+/// Spans that an allocation sweeps ahead at most: some 20 microseconds.
+const SWEEP_MOST_SPANS: u64 = 64;
+
 /// How long a mutator in debt waits for credit, while somebody else marks.
 const CREDIT_WAIT_NANOS: u64 = 300_000;
 
@@ -188,7 +191,7 @@ impl Inner {
                 now_nanos: report.end_nanos,
                 live_bytes: report.heap_end_bytes,
                 external_bytes: external,
-                marked_bytes: report.live_bytes,
+                marked_bytes: report.lasting_bytes,
                 marked_external_bytes: external,
                 work: ScanWork { heap_bytes: scanned, ..ScanWork::default() },
                 assist_nanos: pacing.assist_nanos.load(Relaxed),
@@ -283,6 +286,7 @@ impl Mutator {
         match done {
             Some(done) if done.scanned_bytes != 0 => {
                 inner.pacing.count_scanned(done.scanned_bytes, Paid::Yes);
+                inner.concurrent.add_cpu(os::now_nanos() - begin);
             }
             _ => {
                 let _safe = SafeSection::begin(inner, self.record());
@@ -291,6 +295,31 @@ impl Mutator {
         }
         inner.pacing.assists.record(os::now_nanos() - begin);
         true
+    }
+
+    /// Sweeps a part of what the last cycle left for the spans this mutator took, so that
+    /// it is done when the next one begins: that would have to do it first, and mutators
+    /// would allocate meanwhile. On the first three quarters of the way sweeping is left to
+    /// allocation and the background, which is cheaper. Where cycles stop the world nobody
+    /// sweeps ahead.
+    #[cold]
+    pub(crate) fn sweep_ahead(&self) {
+        let inner = self.inner();
+        // Relaxed throughout: a rate.
+        let trigger = inner.space.trigger_bytes.load(Relaxed);
+        let way = trigger.saturating_sub(inner.heap_bytes());
+        if trigger == u64::MAX
+            || trigger < inner.config.concurrent_from_bytes as u64
+            || way > trigger.saturating_sub(inner.history.live_bytes()) / 4
+            || callback::is_inside()
+        {
+            return;
+        }
+        let granted = self.record().cache.take_granted();
+        let way = way.max(granted).max(1);
+        let unswept = inner.space.unswept_spans.load(Relaxed) as u64;
+        let spans = (unswept * granted).div_ceil(way).min(SWEEP_MOST_SPANS);
+        inner.space.reclaim(usize::MAX, spans as usize);
     }
 
     /// Pays for the spans this mutator took while marking runs: with credit, or by
@@ -315,7 +344,9 @@ impl Mutator {
         if let Some(done) = inner.concurrent.try_mark(&inner.collector, inner.parts(), budget) {
             pacing.count_scanned(done.scanned_bytes.min(owed), Paid::Yes);
             pacing.count_scanned(done.scanned_bytes.saturating_sub(owed), Paid::No);
-            pacing.assist_nanos.fetch_add(os::now_nanos() - begin, Relaxed);
+            let nanos = os::now_nanos() - begin;
+            inner.concurrent.add_cpu(nanos);
+            pacing.assist_nanos.fetch_add(nanos, Relaxed);
         } else {
             // Somebody marks: what that brings is waited for, a little.
             let mut owed = owed;

@@ -34,6 +34,7 @@ pub(crate) struct History {
     blocked: Histogram,
     gc_cpu_nanos: AtomicU64,
     live_bytes: AtomicU64,
+    lasting_bytes: AtomicU64,
     last_mark_nanos: AtomicU64,
     pub(crate) lookups: AtomicU64,
 }
@@ -49,6 +50,7 @@ impl History {
             blocked: Histogram::new(),
             gc_cpu_nanos: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
+            lasting_bytes: AtomicU64::new(0),
             last_mark_nanos: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
         }
@@ -66,8 +68,14 @@ impl History {
         self.live_bytes.load(Relaxed)
     }
 
-    pub(crate) fn set_live_bytes(&self, bytes: u64) {
-        self.live_bytes.store(bytes, Relaxed);
+    /// What of these the goal counts.
+    pub(crate) fn lasting_bytes(&self) -> u64 {
+        self.lasting_bytes.load(Relaxed)
+    }
+
+    pub(crate) fn set_live_bytes(&self, report: &CycleReport) {
+        self.live_bytes.store(report.live_bytes, Relaxed);
+        self.lasting_bytes.store(report.lasting_bytes, Relaxed);
     }
 
     /// Processor time of the last cycle's marking.
