@@ -91,7 +91,8 @@ impl Concurrent {
         self.open.lock().is_some()
     }
 
-    /// Begins a cycle. `own` is the calling thread's mutator, safe.
+    /// Begins a cycle; returns how long mutators stood. `own` is the calling thread's
+    /// mutator, safe.
     ///
     /// # Errors
     ///
@@ -103,7 +104,7 @@ impl Concurrent {
         own: Option<&MutatorRecord>,
         request: Request,
         extensions: &mut dyn Extensions,
-    ) -> Result<(), StopTimedOut> {
+    ) -> Result<u64, StopTimedOut> {
         let space = parts.space;
         let mut report = CycleReport::begin(space);
         let stopped = parts.world.stop(own, request.stop_limit)?;
@@ -127,17 +128,15 @@ impl Concurrent {
         report.roots_nanos = os::now_nanos() - rooting;
         report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin;
         report.workers = 1;
-        *self.open.lock() = Some(Open { report, marked, flip_bytes, rounds: 0 });
         space.open_sweep();
         parts.world.withdraw_cycle();
-        let flipped = os::now_nanos();
-        if let Some(open) = self.open.lock().as_mut() {
-            open.report.flip_pause_nanos =
-                flipped - open.report.begin_nanos - open.report.finish_sweep_nanos;
-        }
+        // Not zero, by which it is told from a cycle in one stop.
+        let pause = os::now_nanos() - report.begin_nanos - report.finish_sweep_nanos;
+        report.flip_pause_nanos = pause.max(1);
+        *self.open.lock() = Some(Open { report, marked, flip_bytes, rounds: 0 });
         core::mem::forget(no_unwinding);
         drop(stopped);
-        Ok(())
+        Ok(report.flip_pause_nanos)
     }
 
     /// Marks beside the mutators until about `budget` bytes were scanned.

@@ -155,6 +155,11 @@ pub struct CycleReport {
 }
 
 impl CycleReport {
+    /// Whether it was marked beside the mutators.
+    pub(crate) fn is_beside(&self) -> bool {
+        self.flip_pause_nanos != 0
+    }
+
     /// The time in which the collector had all of so many processors, or as much
     /// time of them as that.
     pub(crate) fn whole_nanos(&self, processors: u64) -> u64 {
@@ -290,7 +295,7 @@ impl Collector {
         let Parts { space, world, roots } = parts;
         self.ephemerons_cleared.fetch_add(report.ephemerons_cleared, Relaxed);
         report.live_bytes = marked.bytes;
-        if report.flip_pause_nanos == 0 {
+        if !report.is_beside() {
             report.lasting_bytes = marked.bytes;
         }
         report.live_objects = marked.objects;

@@ -147,7 +147,10 @@ impl Inner {
         self.tell_cycle(own, &Event::CycleBegin { number });
         let mut extensions = CycleExtensions { inner: self };
         let request = self.request();
-        self.concurrent.begin(&self.collector, self.parts(), own, request, &mut extensions)?;
+        let parts = self.parts();
+        let flip_nanos =
+            self.concurrent.begin(&self.collector, parts, own, request, &mut extensions)?;
+        self.begin_cycle_limits(flip_nanos);
         self.begin_pacing();
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::base::sync::{AtomicBool, AtomicU64, Lock, Ordering::Relaxed, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::collect::pacer::Pace;
 use crate::collect::pacer::goal::{MemoryUse, Settings};
-use crate::collect::pacer::limiter::Limiter;
+use crate::collect::pacer::limiter::{Limiter, Phase};
 use crate::os::{self, cgroup};
 use crate::raw::config::Config;
 use crate::raw::heap::{Heap, Inner};
@@ -195,7 +195,7 @@ impl Inner {
     }
 
     /// What memory is used for.
-    fn memory_use(&self) -> MemoryUse {
+    pub(crate) fn memory_use(&self) -> MemoryUse {
         let mapped = self.space.mapped();
         let external_bytes = self.space.limits.external_bytes() as u64;
         let used = (mapped.page_bytes - mapped.free_bytes) as u64;
@@ -241,7 +241,8 @@ impl Inner {
         let (pace, free) = self.paces();
         self.limiting.free_trigger_bytes.store(self.led(free.trigger_bytes), Relaxed);
         if self.space.is_marking() {
-            // The trigger says when the cycle is late; the next one looks again.
+            // The trigger says when the cycle is late.
+            self.settings_changed_beside();
             return pace;
         }
         self.space.trigger_bytes.store(self.led(pace.trigger_bytes), Relaxed);
@@ -283,6 +284,27 @@ impl Inner {
         true
     }
 
+    /// Takes note of a first stop, of a cycle beside the mutators.
+    pub(crate) fn begin_cycle_limits(&self, flip_nanos: u64) {
+        let now = os::now_nanos();
+        let mut limiter = self.limiting.limiter.lock();
+        limiter.begin_stop(now.saturating_sub(flip_nanos), Phase::Mark);
+        limiter.finish_stop(now);
+    }
+
+    /// Whether mutators may assist: not when the collector has had its half of the
+    /// time.
+    pub(crate) fn may_assist(&self, now_nanos: u64) -> bool {
+        let mut limiter = self.limiting.limiter.lock();
+        limiter.update(now_nanos);
+        !limiter.limiting()
+    }
+
+    /// A mutator has assisted.
+    pub(crate) fn add_assist(&self, nanos: u64) {
+        self.limiting.limiter.lock().add_assist(nanos);
+    }
+
     /// Takes note of a cycle that has just ended, for the limits; corrects the goal
     /// in its report. The caller holds the cycle lock.
     pub(crate) fn finish_cycle_limits(&self, report: &mut CycleReport) -> CycleLimits {
@@ -296,7 +318,14 @@ impl Inner {
         let took = report.whole_nanos(os::processors() as u64);
         let hold = {
             let mut limiter = limiting.limiter.lock();
-            limiter.add_stopped_cycle(report.end_nanos.saturating_sub(took), report.end_nanos);
+            if report.is_beside() {
+                limiter.add_idle(self.pacing.idle_nanos(report));
+                let begin_nanos = report.end_nanos.saturating_sub(report.pause_nanos);
+                limiter.begin_stop(begin_nanos, Phase::Off);
+                limiter.finish_stop(report.end_nanos);
+            } else {
+                limiter.add_stopped_cycle(report.end_nanos.saturating_sub(took), report.end_nanos);
+            }
             limiter.hold_nanos(took)
         };
         let until = if hold == 0 { 0 } else { report.end_nanos.saturating_add(hold) };

@@ -127,7 +127,7 @@ impl Inner {
         history.last_mark_nanos.store(report.mark_cpu_nanos, Relaxed);
         history.stopped.record(report.pause_nanos);
         history.time_to_stop.record(report.stop_nanos);
-        if report.flip_pause_nanos != 0 {
+        if report.is_beside() {
             history.stopped.record(report.flip_pause_nanos);
             history.time_to_stop.record(report.end_stop_nanos);
         }
@@ -145,7 +145,7 @@ impl Inner {
             mark_nanos: report.roots_nanos + report.mark_nanos,
             finalize_nanos: report.decide_nanos,
             stopped_nanos: report.pause_nanos + report.flip_pause_nanos,
-            beside: (report.flip_pause_nanos != 0).then(|| self.beside_record(report)),
+            beside: report.is_beside().then(|| self.beside_record(report)),
             eager_sweep_nanos: 0,
             mark_cpu_nanos: report.mark_cpu_nanos,
             gc_cpu_fraction: history.cpu_fraction(),
