@@ -27,6 +27,7 @@ use crate::collect::cycle::{
 };
 use crate::collect::ephemeron;
 use crate::collect::mark::{Marked, Marker};
+use crate::collect::pacer::goal::lasting_bytes;
 use crate::os;
 use crate::world::callback;
 use crate::world::mutator::MutatorRecord;
@@ -90,7 +91,8 @@ impl Concurrent {
         self.open.lock().is_some()
     }
 
-    /// Begins a cycle. `own` is the calling thread's mutator, safe.
+    /// Begins a cycle; returns how long mutators stood. `own` is the calling thread's
+    /// mutator, safe.
     ///
     /// # Errors
     ///
@@ -102,7 +104,7 @@ impl Concurrent {
         own: Option<&MutatorRecord>,
         request: Request,
         extensions: &mut dyn Extensions,
-    ) -> Result<(), StopTimedOut> {
+    ) -> Result<u64, StopTimedOut> {
         let space = parts.space;
         let mut report = CycleReport::begin(space);
         let stopped = parts.world.stop(own, request.stop_limit)?;
@@ -126,17 +128,15 @@ impl Concurrent {
         report.roots_nanos = os::now_nanos() - rooting;
         report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin;
         report.workers = 1;
-        *self.open.lock() = Some(Open { report, marked, flip_bytes, rounds: 0 });
         space.open_sweep();
         parts.world.withdraw_cycle();
-        let flipped = os::now_nanos();
-        if let Some(open) = self.open.lock().as_mut() {
-            open.report.flip_pause_nanos =
-                flipped - open.report.begin_nanos - open.report.finish_sweep_nanos;
-        }
+        // Not zero, by which it is told from a cycle in one stop.
+        let pause = os::now_nanos() - report.begin_nanos - report.finish_sweep_nanos;
+        report.flip_pause_nanos = pause.max(1);
+        *self.open.lock() = Some(Open { report, marked, flip_bytes, rounds: 0 });
         core::mem::forget(no_unwinding);
         drop(stopped);
-        Ok(())
+        Ok(report.flip_pause_nanos)
     }
 
     /// Marks beside the mutators until about `budget` bytes were scanned.
@@ -165,7 +165,6 @@ impl Concurrent {
         budget: u64,
     ) -> Done {
         let begin = os::now_nanos();
-        let cpu_begin = os::thread_cpu_nanos();
         let mut left = budget.max(1);
         // Trace functions.
         let _inside = callback::enter();
@@ -186,9 +185,15 @@ impl Concurrent {
         let mut open = self.open.lock();
         let open = open.as_mut().expect("a cycle is open");
         open.marked += marked;
-        open.report.mark_cpu_nanos += os::thread_cpu_nanos() - cpu_begin;
         open.report.mark_nanos += os::now_nanos() - begin;
         Done { slice, scanned_bytes: budget.max(1) - left }
+    }
+
+    /// Counts processor time of marking in the open cycle, if there is one.
+    pub fn add_cpu(&self, nanos: u64) {
+        if let Some(open) = self.open.lock().as_mut() {
+            open.report.mark_cpu_nanos += nanos;
+        }
     }
 
     /// Ends the cycle; `None` when mutators have noted much, so that there is more
@@ -252,6 +257,9 @@ impl Concurrent {
             marking.settle(&mut marker, open.marked, extensions, &mut open.report)
         };
         let newborn_bytes = space.live_bytes.load(Relaxed) - open.flip_bytes;
+        let percent = request.pacer.gc_percent;
+        open.report.lasting_bytes =
+            lasting_bytes(open.marked.bytes, newborn_bytes, open.flip_bytes, percent);
         open.marked.bytes += newborn_bytes;
         open.report.mark_cpu_nanos += os::thread_cpu_nanos() - cpu_begin;
         open.report.rounds = u64::from(open.rounds);
@@ -260,6 +268,7 @@ impl Concurrent {
         open.report.pause_nanos = open.report.end_nanos - asked;
         core::mem::forget(no_unwinding);
         drop(stopped);
+        work.trim();
         Ok(Some(open.report))
     }
 

@@ -131,6 +131,9 @@ pub struct CycleReport {
     pub live_bytes: u64,
     /// Of those the ones of objects without references, where words are ambiguous.
     pub plain_bytes: u64,
+    /// What of these the next goal counts: newborn objects, which survive unseen, in part
+    /// ([`lasting_bytes`](crate::collect::pacer::goal::lasting_bytes)).
+    pub lasting_bytes: u64,
     /// Objects marked.
     pub live_objects: u64,
     /// The trigger and goal this cycle answered to.
@@ -154,6 +157,11 @@ pub struct CycleReport {
 }
 
 impl CycleReport {
+    /// Whether it was marked beside the mutators.
+    pub(crate) fn is_beside(&self) -> bool {
+        self.flip_pause_nanos != 0
+    }
+
     /// The time in which the collector had all of so many processors, or as much
     /// time of them as that.
     pub(crate) fn whole_nanos(&self, processors: u64) -> u64 {
@@ -253,6 +261,7 @@ impl Collector {
         extensions.resume();
         core::mem::forget(no_unwinding);
         drop(stopped);
+        self.work.trim();
         Ok(report)
     }
 
@@ -289,10 +298,12 @@ impl Collector {
         report: &mut CycleReport,
     ) {
         let Parts { space, world, roots } = parts;
-        self.work.finish();
         self.ephemerons_cleared.fetch_add(report.ephemerons_cleared, Relaxed);
         report.live_bytes = marked.bytes;
         report.plain_bytes = marked.plain_bytes;
+        if !report.is_beside() {
+            report.lasting_bytes = marked.bytes;
+        }
         report.live_objects = marked.objects;
         report.heap_end_bytes = space.live_bytes.load(Relaxed);
         space.end_newborns();
@@ -300,7 +311,7 @@ impl Collector {
         space.live_bytes.store(marked.bytes, Relaxed);
         space.fresh_bytes.store(0, Relaxed);
         space.short_of_memory.store(false, Relaxed);
-        let pace: Pace = request.pacer.pace(marked.bytes);
+        let pace: Pace = request.pacer.pace(report.lasting_bytes);
         space.trigger_bytes.store(pace.trigger_bytes, Relaxed);
         report.goal_bytes = pace.goal_bytes;
         report.spans = space.span_count.load(Relaxed) as u64;

@@ -147,7 +147,7 @@ impl SharedWork {
     }
 
     /// Gives the memory of a deep stack back. No stack is in use.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn trim(&self) {
         let mut pool = self.pool.lock();
         if pool.bumped > KEEP_BYTES {
             // Failure keeps the pages; they are used again.

@@ -18,7 +18,7 @@ use crate::base::sync::{AtomicBool, AtomicU64, Lock, Ordering::Relaxed, Rank};
 use crate::collect::cycle::CycleReport;
 use crate::collect::pacer::Pace;
 use crate::collect::pacer::goal::{MemoryUse, Settings};
-use crate::collect::pacer::limiter::Limiter;
+use crate::collect::pacer::limiter::{Limiter, Phase};
 use crate::os::{self, cgroup};
 use crate::raw::config::Config;
 use crate::raw::heap::{Heap, Inner};
@@ -207,7 +207,7 @@ impl Inner {
     }
 
     /// What memory is used for.
-    fn memory_use(&self) -> MemoryUse {
+    pub(crate) fn memory_use(&self) -> MemoryUse {
         let mapped = self.space.mapped();
         let external_bytes = self.space.limits.external_bytes() as u64;
         let used = (mapped.page_bytes - mapped.free_bytes) as u64;
@@ -240,7 +240,7 @@ impl Inner {
             _ => self.memory_use(),
         };
         let kept = self.limiting.external_kept_bytes.load(Relaxed);
-        let marked = self.history.live_bytes().saturating_add(kept);
+        let marked = self.history.lasting_bytes().saturating_add(kept);
         let base = match self.client.get() {
             Some(_) => self.limiting.base_bytes.load(Relaxed).saturating_add(kept),
             None => marked,
@@ -257,7 +257,8 @@ impl Inner {
         let (pace, free) = self.paces();
         self.limiting.free_trigger_bytes.store(self.led(free.trigger_bytes), Relaxed);
         if self.space.is_marking() {
-            // The trigger says when the cycle is late; the next one looks again.
+            // The trigger says when the cycle is late.
+            self.settings_changed_beside();
             return pace;
         }
         self.space.trigger_bytes.store(self.led(pace.trigger_bytes), Relaxed);
@@ -299,13 +300,34 @@ impl Inner {
         true
     }
 
+    /// Takes note of a first stop, of a cycle beside the mutators.
+    pub(crate) fn begin_cycle_limits(&self, flip_nanos: u64) {
+        let now = os::now_nanos();
+        let mut limiter = self.limiting.limiter.lock();
+        limiter.begin_stop(now.saturating_sub(flip_nanos), Phase::Mark);
+        limiter.finish_stop(now);
+    }
+
+    /// Whether mutators may assist: not when the collector has had its half of the
+    /// time.
+    pub(crate) fn may_assist(&self, now_nanos: u64) -> bool {
+        let mut limiter = self.limiting.limiter.lock();
+        limiter.update(now_nanos);
+        !limiter.limiting()
+    }
+
+    /// A mutator has assisted.
+    pub(crate) fn add_assist(&self, nanos: u64) {
+        self.limiting.limiter.lock().add_assist(nanos);
+    }
+
     /// Takes note of a cycle that has just ended, for the limits; corrects the goal
     /// in its report. The caller holds the cycle lock.
     pub(crate) fn finish_cycle_limits(&self, report: &mut CycleReport) -> CycleLimits {
         let limiting = &self.limiting;
         let limits = &self.space.limits;
         let external_bytes = limits.external_bytes() as u64;
-        self.history.set_live_bytes(report.live_bytes);
+        self.history.set_live_bytes(report);
         let gaps = report.heap_inuse_bytes.saturating_sub(report.heap_end_bytes);
         limiting.gaps_bytes.store(gaps, Relaxed);
         limiting.external_kept_bytes.store(external_bytes, Relaxed);
@@ -315,7 +337,14 @@ impl Inner {
         let took = report.whole_nanos(os::processors() as u64);
         let hold = {
             let mut limiter = limiting.limiter.lock();
-            limiter.add_stopped_cycle(report.end_nanos.saturating_sub(took), report.end_nanos);
+            if report.is_beside() {
+                limiter.add_idle(self.pacing.idle_nanos(report));
+                let begin_nanos = report.end_nanos.saturating_sub(report.pause_nanos);
+                limiter.begin_stop(begin_nanos, Phase::Off);
+                limiter.finish_stop(report.end_nanos);
+            } else {
+                limiter.add_stopped_cycle(report.end_nanos.saturating_sub(took), report.end_nanos);
+            }
             limiter.hold_nanos(took)
         };
         let until = if hold == 0 { 0 } else { report.end_nanos.saturating_add(hold) };

@@ -631,9 +631,7 @@ impl Mutator {
         if self.cache().sample_large(bytes) {
             inner.sample(place, bytes);
         }
-        if inner.space.is_marking() {
-            self.assist();
-        }
+        self.pay(inner);
         inner.after_growth();
         Ok(as_pointer(place))
     }
@@ -673,11 +671,19 @@ impl Mutator {
         if cell.sampled {
             inner.sample(cell.address, cell_bytes);
         }
-        if inner.space.is_marking() {
-            self.assist();
-        }
+        self.pay(inner);
         inner.after_growth();
         Some(as_pointer(cell.address))
+    }
+
+    /// What an allocation that took memory does for the collector.
+    #[inline]
+    fn pay(&self, inner: &Inner) {
+        if inner.space.is_marking() {
+            self.assist();
+        } else if inner.space.unswept_spans.load(Relaxed) != 0 {
+            self.sweep_ahead();
+        }
     }
 
     /// Tries again when memory was short: after sweeping what is unswept, at a safepoint

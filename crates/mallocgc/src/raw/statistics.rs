@@ -34,6 +34,7 @@ pub(crate) struct History {
     blocked: Histogram,
     gc_cpu_nanos: AtomicU64,
     live_bytes: AtomicU64,
+    lasting_bytes: AtomicU64,
     last_mark_nanos: AtomicU64,
     pub(crate) lookups: AtomicU64,
 }
@@ -49,6 +50,7 @@ impl History {
             blocked: Histogram::new(),
             gc_cpu_nanos: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
+            lasting_bytes: AtomicU64::new(0),
             last_mark_nanos: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
         }
@@ -66,8 +68,14 @@ impl History {
         self.live_bytes.load(Relaxed)
     }
 
-    pub(crate) fn set_live_bytes(&self, bytes: u64) {
-        self.live_bytes.store(bytes, Relaxed);
+    /// What of these the goal counts.
+    pub(crate) fn lasting_bytes(&self) -> u64 {
+        self.lasting_bytes.load(Relaxed)
+    }
+
+    pub(crate) fn set_live_bytes(&self, report: &CycleReport) {
+        self.live_bytes.store(report.live_bytes, Relaxed);
+        self.lasting_bytes.store(report.lasting_bytes, Relaxed);
     }
 
     /// Processor time of the last cycle's marking.
@@ -119,7 +127,7 @@ impl Inner {
         history.last_mark_nanos.store(report.mark_cpu_nanos, Relaxed);
         history.stopped.record(report.pause_nanos);
         history.time_to_stop.record(report.stop_nanos);
-        if report.flip_pause_nanos != 0 {
+        if report.is_beside() {
             history.stopped.record(report.flip_pause_nanos);
             history.time_to_stop.record(report.end_stop_nanos);
         }
@@ -137,7 +145,7 @@ impl Inner {
             mark_nanos: report.roots_nanos + report.mark_nanos,
             finalize_nanos: report.decide_nanos,
             stopped_nanos: report.pause_nanos + report.flip_pause_nanos,
-            beside: (report.flip_pause_nanos != 0).then(|| self.beside_record(report)),
+            beside: report.is_beside().then(|| self.beside_record(report)),
             eager_sweep_nanos: 0,
             mark_cpu_nanos: report.mark_cpu_nanos,
             gc_cpu_fraction: history.cpu_fraction(),

@@ -199,6 +199,11 @@ impl Controller {
         }
     }
 
+    /// Whether a cycle has begun and not ended.
+    pub fn is_in_cycle(&self) -> bool {
+        self.cycle.is_some()
+    }
+
     /// The settings.
     pub fn settings(&self) -> Settings {
         self.settings

@@ -203,6 +203,42 @@ pub(super) fn percent_of(bytes: u64, percent: u64) -> u64 {
     saturate(u128::from(bytes) * u128::from(percent) / 100)
 }
 
+/// Percent of what a cycle leaves that is allocated at least before the next one
+/// begins, if nothing but the percentage asks for it.
+const LEAST_GROWTH_PERCENT: u64 = 10;
+
+/// What a cycle beside mutators leaves, as the next goal counts it: `marked_bytes`, and
+/// of `newborn_bytes`, which survived unseen, the part that survived of what there was
+/// when it began, `begin_bytes`. Counted in full, garbage of a program that
+/// allocates fast would double the heap.
+///
+/// Not so little that the next cycle would begin at once.
+///
+/// # Examples
+///
+/// ```
+/// use mallocgc::collect::pacer::goal::lasting_bytes;
+/// // A quarter of the heap was alive.
+/// assert_eq!(lasting_bytes(10 << 20, 2 << 20, 40 << 20, Some(100)), (10 << 20) + (2 << 18));
+/// // All of it.
+/// assert_eq!(lasting_bytes(40 << 20, 8 << 20, 40 << 20, Some(100)), 48 << 20);
+/// ```
+pub fn lasting_bytes(
+    marked_bytes: u64,
+    newborn_bytes: u64,
+    begin_bytes: u64,
+    gc_percent: Option<u32>,
+) -> u64 {
+    let all = marked_bytes.saturating_add(newborn_bytes);
+    let lasting = u128::from(newborn_bytes) * u128::from(marked_bytes.min(begin_bytes))
+        / u128::from(begin_bytes.max(1));
+    let percent = u64::from(gc_percent.unwrap_or(100));
+    // The earliest trigger is at so many percent of what counts.
+    let earliest = 100 + percent_of(percent, EARLIEST_TRIGGER_PERCENT);
+    let least = u128::from(all) * u128::from(100 + LEAST_GROWTH_PERCENT) / u128::from(earliest);
+    marked_bytes.saturating_add(saturate(lasting)).max(saturate(least)).min(all)
+}
+
 /// Where a cycle begins.
 pub(super) struct Way {
     /// What the last cycle left.
@@ -256,6 +292,29 @@ mod tests {
     fn goal(settings: Settings, marked_bytes: u64, external_bytes: u64) -> Goal {
         let memory = MemoryUse { external_bytes, ..MemoryUse::default() };
         settings.goal(marked_bytes, &ScanWork::default(), &memory)
+    }
+
+    #[test]
+    fn what_lasts_is_between_what_was_marked_and_all_of_it() {
+        for percent in [0, 10, 50, 100, 400, 10_000] {
+            for (marked, newborn, begin) in [
+                (0, 0, 0),
+                (0, MIB, 0),
+                (8 * MIB, 8 * MIB, 40 * MIB),
+                (8 * MIB, 800 * MIB, 16 * MIB),
+                (100 * MIB, 1, 100 * MIB),
+                (u64::MAX / 2, u64::MAX / 2, u64::MAX),
+                (u64::MAX, u64::MAX, 1),
+            ] {
+                let lasting = lasting_bytes(marked, newborn, begin, Some(percent));
+                let all = marked.saturating_add(newborn);
+                assert!((marked..=all).contains(&lasting), "{percent}: {marked} {newborn} {begin}");
+                // The next cycle has some way to go, unless all that is left counts.
+                let grown = u128::from(lasting) * u128::from(100 + percent) / 100;
+                let way = grown >= u128::from(all) * 105 / 100 || lasting == all;
+                assert!(way, "{percent}: {lasting} of {all}");
+            }
+        }
     }
 
     #[test]
