@@ -261,7 +261,7 @@ fn reading_goes_on_where_it_was_when_memory_was_short() {
         (do ((i 0 (+ i 1))) ((= i 10))
           (let* ((port (open-input-string text)) (data (read port)) (end (read port)))
             (write (list (length data) (list-ref data 29999) end))))";
-    assert_eq!(output_of(limited(8 << 20), program), "(30000 (1 2) end)".repeat(10));
+    assert_eq!(output_of(limited(12 << 20), program), "(30000 (1 2) end)".repeat(10));
 }
 
 #[test]
