@@ -189,13 +189,13 @@ fn the_host_keeps_a_procedure_and_calls_it() {
 #[test]
 fn what_the_host_keeps_lives_as_long() {
     let lisp = lisp();
-    lisp.eval("(define box (make-weak (list 1 2)))").unwrap();
-    let kept = lisp.keep("(weak-value box)").unwrap();
-    lisp.eval("'other").unwrap();
+    lisp.eval("(define numbers (list 1 2)) (define box (make-weak numbers))").unwrap();
+    let kept = lisp.keep("numbers").unwrap();
+    lisp.eval("(set! numbers '())").unwrap();
     lisp.heap().collect();
     assert_eq!(lisp.eval("(weak-value box)").as_deref(), Ok("(1 2)"));
-    lisp.eval("'other").unwrap();
     drop(kept);
+    lisp.eval("'other").unwrap();
     lisp.heap().collect();
     assert_eq!(lisp.eval("(weak-value box)").as_deref(), Ok("#f"));
 }

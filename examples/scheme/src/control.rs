@@ -51,14 +51,12 @@ fn eval<'gc>(vm: &mut Vm<'gc, '_>, base: usize) -> Outcome<'gc, ()> {
     vm.call_instead(base, closure, &[])
 }
 
-fn environment<'gc>(vm: &mut Vm<'gc, '_>, args: Arguments<'gc>) -> Outcome<'gc> {
+/// An environment in which only `import` has a meaning.
+fn environment<'gc>(vm: &mut Vm<'gc, '_>, _: Arguments<'gc>) -> Outcome<'gc> {
     let environment = Gc::try_new(vm.cx, crate::environment::Environment::default())?;
-    let sets: Vec<_> = args.iter().map(|arg| arg.get()).collect();
     let import = vm.machine.symbol(vm.cx, "import")?;
-    let form = cons(vm.cx, import, list(vm.cx, &sets)?)?;
     let binding = crate::environment::Binding::Special(crate::syntax::Special::Import);
     environment.bind(vm.cx, import.symbol()?, binding);
-    Compiler::compile(vm.cx, vm.machine, environment, form, &HashMap::new())?;
     Ok(Value::Environment(environment))
 }
 
@@ -199,7 +197,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         Value::Primitive(primitive) => text(vm.cx, primitive.name),
         _ => Ok(Value::False),
     }),
-    Primitive::plain("environment", 0, ANY, environment),
+    Primitive::plain("%environment", 0, 0, environment),
     Primitive::plain("interaction-environment", 0, 0, |vm, _| {
         Ok(Value::Environment(vm.machine.program))
     }),

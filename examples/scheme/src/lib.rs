@@ -25,6 +25,7 @@ mod equal;
 mod lists;
 mod machine;
 mod number;
+mod outside;
 mod port;
 mod primitive;
 mod print;
@@ -313,8 +314,10 @@ impl Interpreter {
         if vm.has_ballast() {
             return;
         }
-        let limit = self.heap_limit_bytes;
-        if limit == usize::MAX || (self.heap.raw().stats().heap_alloc as usize) < limit / 4 * 3 {
+        let (limit, stats) = (self.heap_limit_bytes, self.heap.raw().stats());
+        if limit == usize::MAX
+            || ((stats.heap_alloc + stats.external_bytes) as usize) < limit / 4 * 3
+        {
             // Without it the next shortage ends the program.
             drop(vm.keep_ballast());
         }

@@ -3,6 +3,7 @@
 //! Operations on two fixnums that do not overflow are done at once; all others on [`Number`]s, which are no heap
 //! objects. [`Number::value`] puts the result into the heap, in its least form.
 
+use crate::outside::Outside;
 use crate::value::{Kind, Outcome, Value, fault, wrong};
 use mallocgc::typed::{Cx, Gc, Static};
 use num_bigint::BigInt;
@@ -67,10 +68,16 @@ impl Number {
             Flo(n) => Value::from(n),
             Big(n) => match n.to_i64() {
                 Some(n) => Value::Fixnum(n),
-                None => Value::Big(Gc::try_new(cx, Static(n))?),
+                None => {
+                    let bytes = bytes_of(&n);
+                    Value::Big(Gc::try_new(cx, Static(Outside::new(cx, n, bytes)?))?)
+                }
             },
             Ratio(n) if n.is_integer() => return Big(n.to_integer()).value(cx),
-            Ratio(n) => Value::Ratio(Gc::try_new(cx, Static(n))?),
+            Ratio(n) => {
+                let bytes = bytes_of(n.numer()) + bytes_of(n.denom());
+                Value::Ratio(Gc::try_new(cx, Static(Outside::new(cx, n, bytes)?))?)
+            }
         })
     }
 
@@ -168,6 +175,10 @@ impl Number {
     }
 }
 
+fn bytes_of(n: &BigInt) -> usize {
+    n.bits() as usize / 8
+}
+
 /// The nearest flonum: both parts are scaled to 64 bits of quotient first.
 fn ratio_to_float(ratio: &BigRational) -> f64 {
     if let (Some(n), Some(d)) = (ratio.numer().to_i64(), ratio.denom().to_i64())
@@ -232,9 +243,25 @@ pub(crate) fn divide_integers<'gc>(
     })
 }
 
+/// Bits of a power: its digits are made before they can be counted.
+const MOST_BITS: u64 = 1 << 30;
+
 /// `base` to an exact integer power.
 pub(crate) fn power(base: &Number, exponent: &BigInt) -> Option<Number> {
+    if let Fix(n @ -1..=1) = base
+        && !exponent.is_zero()
+    {
+        return Some(Fix(if exponent.is_even() { n * n } else { *n }));
+    }
     let magnitude = exponent.abs().to_u32()?;
+    let bits = match base {
+        Ratio(n) => n.numer().bits().max(n.denom().bits()),
+        integer if integer.is_exact() => integer.integer().bits(),
+        _ => 0,
+    };
+    if bits > 1 && bits.saturating_mul(u64::from(magnitude)) > MOST_BITS {
+        return None;
+    }
     let raised = match base {
         Flo(n) => return Some(Flo(n.powf(exponent.to_f64()?))),
         Ratio(n) => Ratio(num_traits::pow(n.clone(), magnitude as usize)),

@@ -1,11 +1,13 @@
 //! Ports and input and output: R7RS 6.13.
 
 use crate::machine::Vm;
+use crate::outside::{count, make_room};
 use crate::primitive::{Arguments, Primitive};
 use crate::print::{Labels, Style, print};
 use crate::reader::Reader;
 use crate::texts::range;
 use crate::value::{Fault, Kind, Outcome, Value, bytes, fault, text, text_of, to_string, wrong};
+use mallocgc::raw::External;
 use mallocgc::typed::{Gc, Trace};
 use std::cell::{RefCell, RefMut};
 use std::fs::File;
@@ -35,6 +37,8 @@ enum Medium {
 struct State {
     of: Medium,
     open: bool,
+    /// Bytes of the text in memory; none of what the interpreter itself has.
+    counted: Option<External>,
 }
 
 /// A port. What it is of lies outside of the heap, as the system's own things do.
@@ -45,7 +49,7 @@ pub(crate) struct Port {
 
 impl Port {
     fn new(of: Medium) -> Port {
-        Port { state: RefCell::new(State { of, open: true }) }
+        Port { state: RefCell::new(State { of, open: true, counted: None }) }
     }
 
     pub(crate) fn standard_input() -> Port {
@@ -82,6 +86,23 @@ impl Port {
             matches!(of, Medium::Bytes { .. } | Medium::BytesOut(_) | Medium::BytesFile(_))
         };
         !binary(&self.state.borrow().of)
+    }
+
+    /// Counts what is about to be written, if it stays in memory.
+    fn make_room<'gc>(&self, vm: &Vm<'gc, '_>, more: usize) -> Outcome<'gc, ()> {
+        let State { of, counted, .. } = &mut *self.state.borrow_mut();
+        let bytes = match of {
+            Medium::TextOut(text) => text.len(),
+            Medium::BytesOut(bytes) => bytes.len(),
+            _ => return Ok(()),
+        };
+        match counted {
+            Some(counted) if bytes + more > counted.bytes() => {
+                // As it grows, so that it is counted seldom.
+                make_room(vm.cx, counted, (bytes + more).max(2 * bytes))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes a text; whether it was possible.
@@ -216,7 +237,8 @@ fn byte_input<'gc>(
     }
 }
 
-fn put<'gc>(port: Gc<'gc, Port>, text: &str) -> Outcome<'gc> {
+fn put<'gc>(vm: &Vm<'gc, '_>, port: Gc<'gc, Port>, text: &str) -> Outcome<'gc> {
+    port.make_room(vm, text.len())?;
     match port.put(text) {
         true => Ok(Value::Unspecified),
         false => Err(fault(Kind::Primitive, "the port cannot be written", &[Value::Port(port)])),
@@ -229,11 +251,18 @@ fn write_value<'gc>(
     style: Style,
     labels: Labels,
 ) -> Outcome<'gc> {
-    put(output(vm, args, 1)?, &print(args[0].get(), style, labels))
+    put(vm, output(vm, args, 1)?, &print(args[0].get(), style, labels))
 }
 
 fn new_port<'gc>(vm: &mut Vm<'gc, '_>, of: Medium) -> Outcome<'gc> {
-    Ok(Value::Port(Gc::try_new(vm.cx, Port::new(of))?))
+    let bytes = match &of {
+        Medium::Text { chars, .. } => size_of_val(&chars[..]),
+        Medium::Bytes { bytes, .. } => bytes.len(),
+        _ => 0,
+    };
+    let port = Port::new(of);
+    port.state.borrow_mut().counted = Some(count(vm.cx, bytes)?);
+    Ok(Value::Port(Gc::try_new(vm.cx, port)?))
 }
 
 fn open<'gc>(
@@ -428,20 +457,21 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
     Primitive::plain("display", 1, 2, |vm, args| {
         write_value(vm, args, Style::Display, Labels::Circular)
     }),
-    Primitive::plain("newline", 0, 1, |vm, args| put(output(vm, args, 0)?, "\n")),
+    Primitive::plain("newline", 0, 1, |vm, args| put(vm, output(vm, args, 0)?, "\n")),
     Primitive::plain("write-char", 1, 2, |vm, args| {
         let c = args[0].get().char()?;
-        put(output(vm, args, 1)?, c.encode_utf8(&mut [0; 4]))
+        put(vm, output(vm, args, 1)?, c.encode_utf8(&mut [0; 4]))
     }),
     Primitive::plain("write-string", 1, 4, |vm, args| {
         let text: Vec<char> = to_string(args[0].get().text()?).chars().collect();
         let (start, end) = range(args, 2, text.len())?;
         let part: String = text[start..end].iter().collect();
-        put(output(vm, args, 1)?, &part)
+        put(vm, output(vm, args, 1)?, &part)
     }),
     Primitive::plain("write-u8", 1, 2, |vm, args| match args[0].get() {
         Value::Fixnum(n @ 0..=255) => {
             let port = output(vm, args, 1)?;
+            port.make_room(vm, 1)?;
             match port.put_bytes(&[n as u8]) {
                 true => Ok(Value::Unspecified),
                 false => Err(wrong("a binary port", Value::Port(port))),
@@ -454,6 +484,7 @@ pub(crate) const PRIMITIVES: &[Primitive] = &[
         let (start, end) = range(args, 2, items.len())?;
         let part: Vec<u8> = items[start..end].iter().map(|b| b.get()).collect();
         let port = output(vm, args, 1)?;
+        port.make_room(vm, part.len())?;
         match port.put_bytes(&part) {
             true => Ok(Value::Unspecified),
             false => Err(wrong("a binary port", Value::Port(port))),

@@ -252,6 +252,14 @@
 
 (define (call-with-escape-continuation f) (call/cc f))
 
+;; --- environments ----------------------------------------------------------
+
+;; Importing runs the bodies of libraries that are in files.
+(define (environment . sets)
+  (let ((new (%environment)))
+    (eval (cons 'import sets) new)
+    new))
+
 ;; --- parameters and promises -----------------------------------------------
 
 (define (make-parameter value . converter)

@@ -200,7 +200,9 @@ impl<'gc> Compiler<'_, 'gc> {
                 Ok(false)
             }
             "not" if parts.len() == 2 => Ok(!self.holds(parts[1])?),
-            "library" if parts.len() == 2 => Ok(self.library(parts[1])?.is_some()),
+            "library" if parts.len() == 2 => {
+                Ok(self.library(parts[1])?.is_some() || self.library_path(parts[1])?.is_file())
+            }
             _ => syntax_error("malformed requirement", requirement),
         }
     }
@@ -244,6 +246,16 @@ impl<'gc> Compiler<'_, 'gc> {
         }
         let standard = STANDARD.contains(&shown.as_str());
         Ok(standard.then_some(self.machine.system))
+    }
+
+    /// The file that a library would be in.
+    fn library_path(&self, name: Value<'gc>) -> Outcome<'gc, std::path::PathBuf> {
+        let mut path = self.machine.directory();
+        for part in name.list()? {
+            path.push(crate::print::displayed(part));
+        }
+        path.as_mut_os_string().push(".sld");
+        Ok(path)
     }
 
     /// `(import …)`: the names mean from now on what they mean in the libraries. Libraries that are in files are
@@ -327,11 +339,7 @@ impl<'gc> Compiler<'_, 'gc> {
         let library = match self.library(name)? {
             Some(library) => library,
             None => {
-                let mut path = self.machine.directory();
-                for part in name.list()? {
-                    path.push(crate::print::displayed(part));
-                }
-                path.set_extension("sld");
+                let path = self.library_path(name)?;
                 let beside = path.parent().map(std::path::Path::to_path_buf);
                 let outer = std::mem::replace(&mut self.beside, beside);
                 for form in self.read_file(&path, name, Case::Kept)? {

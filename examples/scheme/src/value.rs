@@ -6,6 +6,7 @@
 use crate::code::Code;
 use crate::environment::{Environment, Global};
 use crate::machine::Continuation;
+use crate::outside::Outside;
 use crate::port::Port;
 use crate::primitive::Primitive;
 use crate::syntax::Alias;
@@ -36,8 +37,8 @@ pub(crate) enum Value<'gc> {
     Pair(Gc<'gc, Pair<'gc>>),
     Symbol(Gc<'gc, Symbol<'gc>>),
     Text(Gc<'gc, Text<'gc>>),
-    Big(Gc<'gc, Static<BigInt>>),
-    Ratio(Gc<'gc, Static<BigRational>>),
+    Big(Gc<'gc, Static<Outside<BigInt>>>),
+    Ratio(Gc<'gc, Static<Outside<BigRational>>>),
     Vector(Gc<'gc, Vector<'gc>>),
     Bytes(Gc<'gc, Bytes<'gc>>),
     Closure(Gc<'gc, Closure<'gc>>),
