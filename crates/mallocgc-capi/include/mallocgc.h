@@ -262,6 +262,14 @@ enum mallocgc_event_kind
    * Of a kind that this header does not know.
    */
   MALLOCGC_EVENT_KIND_OTHER = 5,
+  /**
+   * A mutator was attached; the listener is called on its thread.
+   */
+  MALLOCGC_EVENT_KIND_ATTACHED = 6,
+  /**
+   * A mutator is about to be detached, by its thread.
+   */
+  MALLOCGC_EVENT_KIND_DETACHED = 7,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -963,6 +971,10 @@ typedef struct {
    * CYCLE_END: what it did.
    */
   mallocgc_cycle record;
+  /**
+   * ATTACHED, DETACHED: how many there are now, or will be.
+   */
+  uint64_t mutators;
 } mallocgc_event;
 
 /**
@@ -1914,7 +1926,7 @@ mallocgc_error mallocgc_write_profile(const mallocgc_heap *heap,
                                       void *data);
 
 /**
- * Sets who is told of every allocation, death and cycle; null ends it. While there is one every allocation is
+ * Sets who is told of every allocation, death, cycle and mutator; null ends it. While there is one every allocation is
  * slow. To miss nothing, set it before threads attach. Any thread; one told of before may still be
  * called on other threads when this returns.
  *
@@ -1925,7 +1937,7 @@ mallocgc_error mallocgc_set_listener(const mallocgc_heap *heap,
                                      void *data);
 
 /**
- * As mallocgc_set_listener, for a listener that is told of cycles only, which costs allocation nothing. A heap has
+ * As mallocgc_set_listener, for a listener that is told of cycles and mutators only, which costs allocation nothing. A heap has
  * one listener of either kind.
  *
  * @return mallocgc_error: BAD_ARGUMENT.

@@ -3,7 +3,7 @@
 use crate::error::{Outcome, guard, guard_or, mallocgc_error, mallocgc_error as Code};
 use crate::handle::{Data, mallocgc_heap};
 use crate::slot::checked;
-use mallocgc::observe::{CycleRecord, Event, Listener};
+use mallocgc::observe::{CycleRecord, Event, Interest, Listener};
 use std::ffi::c_void;
 use std::io;
 use std::sync::Arc;
@@ -289,6 +289,10 @@ pub enum mallocgc_event_kind {
     CycleEnd = 4,
     /// Of a kind that this header does not know.
     Other = 5,
+    /// A mutator was attached; the listener is called on its thread.
+    Attached = 6,
+    /// A mutator is about to be detached, by its thread.
+    Detached = 7,
 }
 
 /// Something that happened in a heap. Valid during the call of the listener.
@@ -310,6 +314,8 @@ pub struct mallocgc_event {
     pub cycle: u64,
     /// CYCLE_END: what it did.
     pub record: mallocgc_cycle,
+    /// ATTACHED, DETACHED: how many there are now, or will be.
+    pub mutators: u64,
 }
 
 /// What a cycle did.
@@ -410,6 +416,7 @@ fn tell(listener: ListenerFn, data: Data, event: &Event<'_>) {
         stack_depth: 0,
         cycle: 0,
         record: mallocgc_cycle::default(),
+        mutators: 0,
     };
     match *event {
         Event::Alloc { address, size, layout, stack } => {
@@ -438,13 +445,21 @@ fn tell(listener: ListenerFn, data: Data, event: &Event<'_>) {
             told.cycle = record.number;
             told.record = record.into();
         }
+        Event::Attached { mutators } => {
+            told.kind = mallocgc_event_kind::Attached;
+            told.mutators = mutators;
+        }
+        Event::Detached { mutators } => {
+            told.kind = mallocgc_event_kind::Detached;
+            told.mutators = mutators;
+        }
         _ => {}
     }
     // SAFETY: the program's function, with the word it gave.
     unsafe { listener(data.get(), &told) };
 }
 
-/// Sets who is told of every allocation, death and cycle; null ends it. While there is one every allocation is
+/// Sets who is told of every allocation, death, cycle and mutator; null ends it. While there is one every allocation is
 /// slow. To miss nothing, set it before threads attach. Any thread; one told of before may still be
 /// called on other threads when this returns.
 ///
@@ -457,12 +472,14 @@ pub unsafe extern "C" fn mallocgc_set_listener(
 ) -> mallocgc_error {
     guard(|| {
         // SAFETY: the caller's promise.
-        unsafe { checked(heap) }?.heap.set_listener(self::listener(listener, data));
+        unsafe { checked(heap) }?
+            .heap
+            .set_listener_for(Interest::All, self::listener(listener, data));
         Ok(())
     })
 }
 
-/// As mallocgc_set_listener, for a listener that is told of cycles only, which costs allocation nothing. A heap has
+/// As mallocgc_set_listener, for a listener that is told of cycles and mutators only, which costs allocation nothing. A heap has
 /// one listener of either kind.
 ///
 /// @return mallocgc_error: BAD_ARGUMENT.
@@ -474,7 +491,9 @@ pub unsafe extern "C" fn mallocgc_set_cycle_listener(
 ) -> mallocgc_error {
     guard(|| {
         // SAFETY: the caller's promise.
-        unsafe { checked(heap) }?.heap.set_cycle_listener(self::listener(listener, data));
+        unsafe { checked(heap) }?
+            .heap
+            .set_listener_for(Interest::Cycles, self::listener(listener, data));
         Ok(())
     })
 }

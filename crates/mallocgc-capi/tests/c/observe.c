@@ -2,7 +2,15 @@
 
 #include "check.h"
 
-static int events[6];
+static int events[8];
+
+static void *come_and_go(void *unused) {
+    mallocgc_mutator *own;
+    (void)unused;
+    OK(mallocgc_attach(heap, &own));
+    OK(mallocgc_detach(own));
+    return NULL;
+}
 
 static void listen(void *data, const mallocgc_event *event) {
     CHECK(data == events);
@@ -18,6 +26,12 @@ static void listen(void *data, const mallocgc_event *event) {
         CHECK(event->record.forced && event->cycle && event->record.stopped_nanos);
         CHECK(event->record.mutators == 1 && !event->record.beside);
         break;
+    case MALLOCGC_EVENT_KIND_ATTACHED:
+        CHECK(event->mutators == 2);
+        return;
+    case MALLOCGC_EVENT_KIND_DETACHED:
+        CHECK(event->mutators == 1);
+        return;
     default:
         CHECK(event->cycle && !event->address);
     }
@@ -25,6 +39,7 @@ static void listen(void *data, const mallocgc_event *event) {
 }
 
 static void listeners(void) {
+    pthread_t thread;
     OK(mallocgc_set_listener(heap, listen, events));
     /* The first may come out of a chunk that is open; told is from the next refill on. */
     for (int at = 0; at < 1000; at++) CHECK(mallocgc_alloc(mutator, NULL, 128, 0));
@@ -39,10 +54,12 @@ static void listeners(void) {
     for (int at = 0; at < 1000; at++) CHECK(mallocgc_alloc(mutator, NULL, 128, 0));
     collect();
     collect();
+    CHECK(pthread_create(&thread, NULL, come_and_go, NULL) == 0 && pthread_join(thread, NULL) == 0);
     OK(mallocgc_set_cycle_listener(heap, NULL, NULL));
     collect();
     CHECK(events[MALLOCGC_EVENT_KIND_ALLOC] == 0 && events[MALLOCGC_EVENT_KIND_FREE] == 0);
     CHECK(events[MALLOCGC_EVENT_KIND_CYCLE_BEGIN] == 2 && events[MALLOCGC_EVENT_KIND_CYCLE_END] == 2);
+    CHECK(events[MALLOCGC_EVENT_KIND_ATTACHED] == 1 && events[MALLOCGC_EVENT_KIND_DETACHED] == 1);
     FAILS(BAD_ARGUMENT, mallocgc_set_cycle_listener(NULL, listen, NULL));
 }
 

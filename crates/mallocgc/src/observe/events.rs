@@ -1,4 +1,4 @@
-//! The stream of events: every allocation, every free, every cycle.
+//! The stream of events: every allocation, every free, every cycle, every mutator.
 //!
 //! A program that wants to know exactly what happens gives its heap a
 //! [`Listener`]. The heap then takes the slow path for each object, captures
@@ -8,9 +8,8 @@
 //! Zero-size objects and tiny values that found room in an open block make no
 //! events, as in the origin; the block makes its own.
 //!
-//! Frees are told by whoever sweeps: any mutator, the background thread, the
-//! collector. A listener is called on several threads at once, while the world
-//! runs or stands. It must not enter a heap: allocation, attaching and collection
+//! Frees are told at the end of marking, with the world stopped, by who collects. A listener is called
+//! on several threads at once, while the world runs or stands. It must not enter a heap: allocation, attaching and collection
 //! answer it with an error of their own instead of waiting for themselves
 //! (`world::callback`); only a mutator of another heap gives what it has at hand. A listener that panics is contained and counted.
 //!
@@ -46,7 +45,7 @@ pub enum Event<'a> {
         /// Return addresses of the allocating thread, innermost first.
         stack: &'a [usize],
     },
-    /// An object was found dead and swept.
+    /// An object was found dead.
     Free {
         /// Its first byte, as its `Alloc` told.
         address: Address,
@@ -66,6 +65,16 @@ pub enum Event<'a> {
     },
     /// A cycle ended: the world runs again, sweeping has begun.
     CycleEnd(&'a CycleRecord),
+    /// A mutator was attached: by its thread, which the listener is called on.
+    Attached {
+        /// How many there are now.
+        mutators: u64,
+    },
+    /// A mutator is about to be detached, by its thread. Not told of one that goes inside a callback.
+    Detached {
+        /// How many there will be.
+        mutators: u64,
+    },
 }
 
 /// A function told of events, on any thread.
@@ -74,10 +83,22 @@ pub type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 /// What a listener is told of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interest {
-    /// Everything. Each allocation then takes the slow path.
+    /// Everything.
     All,
-    /// Cycles only, which costs allocation nothing.
+    /// Objects and cycles, and not mutators.
+    Objects,
+    /// Cycles and mutators, and not objects: which costs allocation nothing.
     Cycles,
+}
+
+impl Interest {
+    fn includes(self, event: &Event<'_>) -> bool {
+        match event {
+            Event::Alloc { .. } | Event::Free { .. } => self != Interest::Cycles,
+            Event::Attached { .. } | Event::Detached { .. } => self != Interest::Objects,
+            _ => true,
+        }
+    }
 }
 
 /// Where a heap sends its events: to one listener, or nowhere.
@@ -112,18 +133,18 @@ impl EventSink {
         }
     }
 
-    /// Sends to `listener` from now on, and returns the one before. Events under
+    /// Sends objects and cycles to `listener` from now on, and returns the one before. Events under
     /// way on other threads may still reach the old one.
     pub fn set(&self, listener: Option<Listener>) -> Option<Listener> {
-        self.set_for(Interest::All, listener)
+        self.set_for(Interest::Objects, listener)
     }
 
-    /// As [`set`](EventSink::set), for a listener that is told of some events only.
+    /// As [`set`](EventSink::set), for a listener that is told of these events.
     pub fn set_for(&self, interest: Interest, listener: Option<Listener>) -> Option<Listener> {
         let mut current = self.listener.lock();
         // Relaxed, both: filters; `send` looks under the lock.
         self.on.store(listener.is_some(), Relaxed);
-        self.objects.store(listener.is_some() && interest == Interest::All, Relaxed);
+        self.objects.store(listener.is_some() && interest != Interest::Cycles, Relaxed);
         let listener = listener.map(|listener| (listener, interest));
         core::mem::replace(&mut *current, listener).map(|(before, _)| before)
     }
@@ -150,8 +171,7 @@ impl EventSink {
         // The guard ends with this statement, before the listener runs.
         let listener = self.listener.lock().clone();
         let Some((listener, interest)) = listener else { return };
-        let of_object = matches!(event, Event::Alloc { .. } | Event::Free { .. });
-        if of_object && interest == Interest::Cycles {
+        if !interest.includes(event) {
             return;
         }
         let inside = callback::enter();
@@ -266,6 +286,8 @@ fn format_event(event: &Event<'_>, symbols: &mut Symbols, text: &mut String) -> 
         Event::CycleBegin { number } => writeln!(text, "gc {number} begins"),
         Event::CyclePutOff { number } => writeln!(text, "gc {number} put off"),
         Event::CycleEnd(record) => writeln!(text, "{}", record.trace_line()),
+        Event::Attached { mutators } => writeln!(text, "attached, {mutators} mutators"),
+        Event::Detached { mutators } => writeln!(text, "detached, {mutators} mutators"),
     }
 }
 

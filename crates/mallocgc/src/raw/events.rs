@@ -45,6 +45,18 @@ impl Inner {
         cache.while_empty(&self.space, || self.events.send(&event));
     }
 
+    /// Tells of a mutator that has come or goes, on its thread.
+    pub(crate) fn tell_mutator(
+        &self,
+        own: &MutatorRecord,
+        event: impl FnOnce(u64) -> Event<'static>,
+    ) {
+        if self.events.is_on() {
+            let event = event(self.world.attached() as u64);
+            own.cache.while_empty(&self.space, || self.events.send(&event));
+        }
+    }
+
     /// Tells of a cycle before the world is stopped, or instead. `own` is the
     /// calling thread's mutator. During a stop and until it goes on its cache is
     /// empty anyway.
@@ -115,29 +127,34 @@ impl Heap {
         self.inner().events.set(listener)
     }
 
-    /// As [`set_listener`](Heap::set_listener), for a listener that is told of cycles only: allocation
-    /// is as fast as without. A heap has one listener of either kind.
+    /// As [`set_listener`](Heap::set_listener), for a listener that is told of these events. One of
+    /// [`Interest::Cycles`] leaves allocation as fast as it is. A heap has one listener of any kind.
     ///
     /// # Examples
     ///
     /// ```
-    /// use mallocgc::observe::Event;
+    /// use mallocgc::observe::{Event, Interest};
     /// use mallocgc::raw::{Config, Force, Heap};
     /// use std::sync::{Arc, Mutex};
     ///
     /// let heap = Heap::new(Config::default())?;
     /// let live = Arc::new(Mutex::new(None));
     /// let told = live.clone();
-    /// heap.set_cycle_listener(Some(Arc::new(move |event| {
+    /// let listener = move |event: &Event<'_>| {
     ///     if let Event::CycleEnd(record) = event {
     ///         *told.lock().unwrap() = Some(record.live_bytes);
     ///     }
-    /// })));
+    /// };
+    /// heap.set_listener_for(Interest::Cycles, Some(Arc::new(listener)));
     /// heap.gc(Force::Now)?;
     /// assert_eq!(*live.lock().unwrap(), Some(0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn set_cycle_listener(&self, listener: Option<Listener>) -> Option<Listener> {
-        self.inner().events.set_for(Interest::Cycles, listener)
+    pub fn set_listener_for(
+        &self,
+        interest: Interest,
+        listener: Option<Listener>,
+    ) -> Option<Listener> {
+        self.inner().events.set_for(interest, listener)
     }
 }

@@ -14,6 +14,7 @@ use crate::heap::layouts::LayoutRecord;
 use crate::heap::space::Space;
 use crate::heap::span_class::{Scan, SpanClassId};
 use crate::layout::LayoutId;
+use crate::observe::Event;
 use crate::raw::heap::{Force, GcError, Heap, HeapError, Inner};
 use crate::raw::layout::Layout;
 use crate::world::callback;
@@ -146,6 +147,7 @@ impl Mutator {
         // Relaxed: a setting; here and below some recent value will do.
         mutator.cache().set_sample_rate(inner.profile_rate.load(Relaxed));
         mutator.cache().set_single_step(&inner.space, inner.steps_singly());
+        inner.tell_mutator(mutator.record(), |mutators| Event::Attached { mutators });
         Ok(mutator)
     }
 
@@ -1046,6 +1048,8 @@ impl Drop for Mutator {
             inner.world.abandon(self.record());
             return;
         }
+        let left = |mutators: u64| Event::Detached { mutators: mutators.saturating_sub(1) };
+        inner.tell_mutator(self.record(), left);
         inner.world.detach(&inner.space, self.record());
     }
 }
