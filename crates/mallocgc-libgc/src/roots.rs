@@ -27,6 +27,8 @@ pub struct Segment {
     pub end: usize,
     /// It may be unmapped behind our back.
     pub loaded: bool,
+    /// It was there when the heap was made: most likely it stays to the end.
+    pub early: bool,
 }
 
 struct Walk {
@@ -96,11 +98,13 @@ unsafe extern "C" fn on_object(
             _ => start,
         };
         if start < end {
-            state.loaded.push(Segment {
-                start: start.next_multiple_of(8),
-                end,
-                loaded: !is_program,
-            });
+            let start = start.next_multiple_of(8);
+            let known = state.early.as_slice().contains(&(start, end));
+            let early = known || !state.early_known;
+            if early && !known {
+                state.early.push((start, end));
+            }
+            state.loaded.push(Segment { start, end, loaded: !is_program, early });
         }
     }
     0
@@ -177,6 +181,7 @@ pub unsafe fn refresh() {
     static OWN: u8 = 0;
     let mut walk = Walk { state: state(), first: true, own: &raw const OWN as usize };
     libc::dl_iterate_phdr(Some(on_object), (&raw mut walk).cast());
+    state().early_known = true;
 }
 
 /// Whether a range is mapped, as of this moment. The call changes nothing.
@@ -204,11 +209,32 @@ unsafe fn visit_data(state: &State, marker: &mut dyn AmbiguousMarker, start: usi
     }
 }
 
+/// Whether every page of a range can be read. Asked of the system, which answers for pages
+/// that would raise a signal: a thread that stands may have mapped half of a library where
+/// another was, and a file's mapping may go on behind the file's end.
+unsafe fn is_readable(start: usize, end: usize) -> bool {
+    let (mut page, mut byte) = (start & !4095, 0u8);
+    let own = libc::getpid();
+    while page < end {
+        let to = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let from = libc::iovec { iov_base: page.max(start) as *mut c_void, iov_len: 1 };
+        if libc::process_vm_readv(own, &raw const to, 1, &raw const from, 1, 0) != 1 {
+            return false;
+        }
+        page += 4096;
+    }
+    true
+}
+
 /// Visits all data, the added ranges too.
 pub unsafe fn visit_segments(marker: &mut dyn AmbiguousMarker) {
     let state = state();
     for segment in state.loaded.as_slice() {
-        if !segment.loaded || is_mapped(segment.start, segment.end) {
+        let is_there = |segment: &Segment| match segment.early {
+            true => is_mapped(segment.start, segment.end),
+            false => is_readable(segment.start, segment.end),
+        };
+        if !segment.loaded || is_there(segment) {
             visit_data(state, marker, segment.start, segment.end);
         }
     }
@@ -373,7 +399,7 @@ pub unsafe extern "C" fn GC_add_roots(start: *mut c_void, end: *mut c_void) {
     if !known {
         // A range given twice, the second time longer, is one range.
         state().added.retain(|range| range.start != start);
-        state().added.push(Segment { start, end, loaded: false });
+        state().added.push(Segment { start, end, loaded: false, early: false });
     }
 }
 

@@ -29,6 +29,9 @@ pub struct State {
     pub added: Array<Segment>,
     pub excluded: Array<(usize, usize)>,
     pub loaded: Array<Segment>,
+    /// Segments that were loaded when they were first asked for, and that this was done.
+    pub early: Array<(usize, usize)>,
+    pub early_known: bool,
     pub tls: Array<(usize, usize)>,
     /// The loader's counts when `loaded` was read.
     pub loads: (u64, u64),
@@ -82,6 +85,8 @@ static STATE: Place = Place(UnsafeCell::new(State {
     added: Array::new(),
     excluded: Array::new(),
     loaded: Array::new(),
+    early: Array::new(),
+    early_known: false,
     tls: Array::new(),
     loads: (0, 0),
     roots_cleared: false,
