@@ -7,6 +7,7 @@
 
 use crate::alloc::EXTRA_BYTES;
 use crate::collect::Client;
+use crate::settings::MARKERS;
 use crate::state::{IS_READY, heap, is_ready, set_heap, state};
 use crate::{alloc, fork, kinds, lock, say, stop, threads, tls};
 use core::ffi::CStr;
@@ -79,7 +80,7 @@ unsafe fn init() {
         gc_percent: Some(percent()),
         min_heap_bytes: MIN_HEAP_BYTES.max(setting(c"GC_INITIAL_HEAP_SIZE").unwrap_or(0)),
         heap_limit_bytes: limit.unwrap_or(usize::MAX),
-        workers: 1,
+        workers: setting(c"GC_MARKERS").unwrap_or(MARKERS.load(Relaxed)),
         background: false,
         stop_limit: std::time::Duration::from_secs(60),
         clobber: if setting(c"MALLOCGC_ZEAL").is_some() { 0x5a5a_5a5a_5a5a_5a5a } else { 0 },

@@ -40,11 +40,13 @@ pub struct Kind {
 pub type MarkProc =
     unsafe extern "C" fn(*mut usize, *mut c_void, *mut c_void, usize) -> *mut c_void;
 
-/// The tracer of the object that is being read: a procedure of the program
-/// reports to it.
-static mut TRACER: *mut c_void = null_mut();
-/// What procedures take for the mark stack: only ever passed back.
-static mut MARK_STACK: [usize; 64] = [0; 64];
+/// What a procedure of the program takes for the mark stack, and only ever passes
+/// back: it names the tracer that the procedure reports to. Several threads mark.
+#[repr(C)]
+struct MarkStack {
+    tracer: *mut c_void,
+    room: [usize; 63],
+}
 
 unsafe fn trace_kind<const KIND: usize>(object: *mut u8, bytes: usize, tracer: &mut Tracer<'_>) {
     let kind = state().kinds.as_slice()[KIND];
@@ -84,11 +86,10 @@ pub unsafe fn trace_by(
                 let (index, environment) = (code % MAX_PROCS, code / MAX_PROCS);
                 let Some(&procedure) = state().procs.as_slice().get(index) else { return };
                 let procedure: MarkProc = core::mem::transmute(procedure);
-                let outer = TRACER;
-                TRACER = (tracer as *mut Tracer<'_>).cast();
-                let stack = (&raw mut MARK_STACK).cast::<usize>();
-                procedure(object, stack.cast(), stack.add(64).cast(), environment);
-                TRACER = outer;
+                let tracer = (tracer as *mut Tracer<'_>).cast();
+                let mut stack = MarkStack { tracer, room: [0; 63] };
+                let limit = (&raw mut stack).add(1);
+                procedure(object, (&raw mut stack).cast(), limit.cast(), environment);
                 return;
             }
             _ => {
@@ -223,8 +224,10 @@ pub unsafe extern "C" fn GC_mark_and_push(
     _limit: *mut c_void,
     _source: *mut *mut c_void,
 ) -> *mut c_void {
-    if !TRACER.is_null() {
-        (*TRACER.cast::<Tracer<'_>>()).visit(object.cast::<u8>());
+    if !stack.is_null() {
+        // A procedure gives back what it was given.
+        let tracer = (*stack.cast::<MarkStack>()).tracer;
+        (*tracer.cast::<Tracer<'_>>()).visit(object.cast::<u8>());
     } else if let Some(marker) = roots::marker() {
         marker.visit(object as usize);
     }

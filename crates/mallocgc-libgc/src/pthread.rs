@@ -5,7 +5,7 @@
 //!
 //! Protection: none of its own.
 
-use crate::state::state;
+use crate::state::{heap, is_ready, state};
 use crate::threads::{register, stack_bounds};
 use crate::{alloc, init, lock, stop, tls};
 use core::ffi::c_void;
@@ -80,6 +80,8 @@ pub unsafe extern "C" fn GC_pthread_create(
     if given.is_null() {
         return libc::ENOMEM;
     }
+    // Before threads are stopped in which anything may be going on.
+    heap().prepare_workers();
     let mut mode = libc::PTHREAD_CREATE_JOINABLE;
     if !attributes.is_null() {
         pthread_attr_getdetachstate(attributes, &raw mut mode);
@@ -219,5 +221,7 @@ pub unsafe extern "C" fn GC_call_with_alloc_lock(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_start_mark_threads() {
-    // One thread marks.
+    if is_ready() {
+        heap().prepare_workers();
+    }
 }

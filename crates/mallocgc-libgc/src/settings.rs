@@ -205,12 +205,17 @@ pub unsafe extern "C" fn GC_incremental_protection_needs() -> c_int {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_get_parallel() -> c_int {
-    0
+    if is_ready() { heap().markers() as c_int - 1 } else { 0 }
 }
 
+/// Threads that mark, as the program asked for; 0 if it has not.
+pub static MARKERS: AtomicUsize = AtomicUsize::new(0);
+
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_set_markers_count(_count: c_uint) {
-    // One thread marks.
+pub unsafe extern "C" fn GC_set_markers_count(count: c_uint) {
+    if !is_ready() {
+        MARKERS.store(count as usize, Relaxed);
+    }
 }
 
 #[unsafe(no_mangle)]

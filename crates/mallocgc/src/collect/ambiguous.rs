@@ -52,19 +52,19 @@ pub trait AmbiguousMarker {
 }
 
 /// A marker as its client sees it.
-pub(crate) struct Client<'m, 's, const SHARED: bool> {
-    pub(crate) marker: &'m mut Marker<'s, SHARED>,
+pub(crate) struct Client<'m, 's> {
+    pub(crate) marker: &'m mut Marker<'s, false>,
     pub(crate) space: &'m Space,
     pub(crate) work: &'m SharedWork,
 }
 
-impl<const SHARED: bool> Client<'_, '_, SHARED> {
+impl Client<'_, '_> {
     fn find(&self, word: usize) -> Option<Found> {
         self.space.find_object(Address::new(word))
     }
 }
 
-impl<const SHARED: bool> AmbiguousMarker for Client<'_, '_, SHARED> {
+impl AmbiguousMarker for Client<'_, '_> {
     fn visit(&mut self, word: usize) {
         self.marker.visited_roots += 1;
         self.marker.visit_ambiguous(word);

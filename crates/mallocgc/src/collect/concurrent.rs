@@ -114,7 +114,7 @@ impl Concurrent {
         let rooting = os::now_nanos();
         let helper_nanos = AtomicU64::new(0);
         collector.work.begin(1);
-        let mut marker = Marker::<false>::new(space, &collector.work);
+        let mut marker = Marker::new(space, &collector.work);
         self.marking(collector, parts, request, &stopped, &helper_nanos).visit_roots(&mut marker);
         report.roots = marker.visited_roots;
         let marked = marker.marked;
@@ -169,7 +169,7 @@ impl Concurrent {
         // Trace functions.
         let _inside = callback::enter();
         let no_unwinding = NoUnwinding;
-        let mut marker = Marker::<false>::beside(parts.space, &collector.work);
+        let mut marker = Marker::beside(parts.space, &collector.work);
         let slice = loop {
             if !marker.drain_for(&mut left) {
                 break Slice::More;
@@ -223,7 +223,7 @@ impl Concurrent {
         let cpu_begin = os::thread_cpu_nanos();
         space.close_sweep();
         stopped.for_each_mutator(|mutator| mutator.cache.flush(space));
-        let mut marker = Marker::<false>::new(space, work);
+        let mut marker = Marker::new(space, work);
         stopped.take_shades(|value| marker.visit(value));
         let lost = parts.world.shades.take_lost();
         let mut budget = STOP_WORK_BYTES;
@@ -252,7 +252,7 @@ impl Concurrent {
             space.forget_marks();
             open.flip_bytes = space.live_bytes.load(Relaxed);
             open.report.restarts += 1;
-            marking.run::<false>(extensions, &mut open.report)
+            marking.run(extensions, &mut open.report)
         } else {
             marking.settle(&mut marker, open.marked, extensions, &mut open.report)
         };

@@ -32,9 +32,35 @@ use crate::world::stop::{StopTimedOut, Stopped, World};
 use crate::world::workers::Workers;
 use std::time::Duration;
 
-/// Heaps with less live at the last cycle are marked by one thread: waking
-/// another takes longer than it saves.
-pub const PARALLEL_FROM_BYTES: u64 = 32 << 20;
+/// Smaller heaps are marked by one thread, unless a number was asked for: waking another
+/// takes about as long as marking 5,000 objects.
+const PARALLEL_FROM_BYTES: u64 = 8 << 20;
+
+/// How many threads mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WorkerCount {
+    /// So many, the one that asked among them.
+    Fixed(usize),
+    /// A quarter of the processors, four at most, as in the origin; and in a stop as many as
+    /// there are mutators, since their processors have nothing else to do for the program.
+    Automatic {
+        /// Processors there are.
+        processors: usize,
+    },
+}
+
+impl WorkerCount {
+    /// How many mark a heap with so many bytes of objects while that many mutators stand.
+    pub(crate) fn in_stop(self, mutators: usize, heap_bytes: u64) -> usize {
+        match self {
+            WorkerCount::Fixed(count) => count,
+            WorkerCount::Automatic { .. } if heap_bytes < PARALLEL_FROM_BYTES => 1,
+            WorkerCount::Automatic { processors } => {
+                processors.div_ceil(4).min(4).max(mutators.min(processors))
+            }
+        }
+    }
+}
 
 /// What a cycle works on.
 #[derive(Clone, Copy)]
@@ -81,10 +107,8 @@ pub struct Request {
     pub pacer: PacerSettings,
     /// How long mutators are waited for.
     pub stop_limit: Duration,
-    /// Threads that may mark, the caller's among them.
-    pub workers: usize,
-    /// Smaller heaps are marked by one thread.
-    pub parallel_from_bytes: u64,
+    /// Threads that mark.
+    pub workers: WorkerCount,
     /// Whether the heap is checked after each phase.
     pub verify: Verify,
 }
@@ -233,13 +257,19 @@ impl Collector {
     ) -> Result<CycleReport, StopTimedOut> {
         let space = parts.space;
         let mut report = CycleReport::begin(space);
+        if !space.ambiguous.is_on() {
+            // Else its client has, where that may be.
+            let heap_bytes = space.live_bytes.load(Relaxed);
+            self.prepare_workers(request.workers, parts.world.attached(), heap_bytes);
+        }
         let stopped = parts.world.stop(own, request.stop_limit)?;
         let no_unwinding = NoUnwinding;
         self.prepare(parts, request, &stopped, extensions, &mut report);
         let cpu_begin = os::thread_cpu_nanos();
-        let parallel =
-            request.workers > 1 && space.live_bytes.load(Relaxed) >= request.parallel_from_bytes;
-        let helpers = if parallel { self.workers.prepare(request.workers - 1) } else { 0 };
+        let live_bytes = space.live_bytes.load(Relaxed);
+        let workers = request.workers.in_stop(stopped.attached(), live_bytes);
+        // Threads are not started now: a stopped one may hold the system allocator's lock.
+        let helpers = self.workers.ready().min(workers - 1);
         let helper_nanos = AtomicU64::new(0);
         let marking = Marking {
             collector: self,
@@ -249,11 +279,7 @@ impl Collector {
             helpers,
             helper_nanos: &helper_nanos,
         };
-        let marked = if helpers == 0 {
-            marking.run::<false>(extensions, &mut report)
-        } else {
-            marking.run::<true>(extensions, &mut report)
-        };
+        let marked = marking.run(extensions, &mut report);
         report.workers = helpers as u64 + 1;
         report.mark_cpu_nanos = os::thread_cpu_nanos() - cpu_begin + helper_nanos.load(Relaxed);
         self.conclude(parts, request, &stopped, marked, &mut report);
@@ -263,6 +289,11 @@ impl Collector {
         drop(stopped);
         self.work.trim();
         Ok(report)
+    }
+
+    /// Starts the threads that help to mark such a heap, as far as the system gives any.
+    pub(crate) fn prepare_workers(&self, count: WorkerCount, mutators: usize, heap_bytes: u64) {
+        self.workers.prepare(count.in_stop(mutators, heap_bytes) - 1);
     }
 
     /// The world has just been stopped: everything a cycle begins with.
@@ -385,16 +416,12 @@ pub(super) struct Marking<'c> {
 
 impl<'c> Marking<'c> {
     /// All of it, from the roots on.
-    pub(super) fn run<const SHARED: bool>(
-        &self,
-        extensions: &mut dyn Extensions,
-        report: &mut CycleReport,
-    ) -> Marked {
+    pub(super) fn run(&self, extensions: &mut dyn Extensions, report: &mut CycleReport) -> Marked {
         let work = &self.collector.work;
         let begin = os::now_nanos();
         work.begin(self.helpers + 1);
         let space = self.parts.space;
-        let mut marker = Marker::<SHARED>::new(space, work);
+        let mut marker = Marker::new(space, work);
         self.visit_roots(&mut marker);
         {
             let _inside = callback::enter();
@@ -411,9 +438,9 @@ impl<'c> Marking<'c> {
 
     /// What the roots reach is marked, `total` of it by others: marks what
     /// ephemerons and finalizers need, and decides.
-    pub(super) fn settle<const SHARED: bool>(
+    pub(super) fn settle(
         &self,
-        marker: &mut Marker<'_, SHARED>,
+        marker: &mut Marker<'_, false>,
         mut total: Marked,
         extensions: &mut dyn Extensions,
         report: &mut CycleReport,
@@ -448,7 +475,7 @@ impl<'c> Marking<'c> {
     }
 
     /// Makes grey what roots lead to.
-    pub(super) fn visit_roots<const SHARED: bool>(&self, marker: &mut Marker<'_, SHARED>) {
+    pub(super) fn visit_roots(&self, marker: &mut Marker<'_, false>) {
         // Trace functions, root callbacks.
         let _inside = callback::enter();
         let mut sink = Sink(marker);
@@ -458,9 +485,9 @@ impl<'c> Marking<'c> {
 
     /// After a drain: marks what the mark stack had no room for, and what
     /// ephemerons lead to, until there is neither.
-    fn exhaust<const SHARED: bool>(
+    fn exhaust(
         &self,
-        marker: &mut Marker<'_, SHARED>,
+        marker: &mut Marker<'_, false>,
         pushed: Pushed,
         report: &mut CycleReport,
     ) -> Marked {
@@ -486,8 +513,8 @@ impl<'c> Marking<'c> {
     }
 
     /// Marks everything reachable from what is grey, on all workers.
-    fn drain<const SHARED: bool>(&self, marker: &mut Marker<'_, SHARED>) -> Marked {
-        if !SHARED {
+    fn drain(&self, marker: &mut Marker<'_, false>) -> Marked {
+        if self.helpers == 0 {
             let _inside = callback::enter();
             marker.drain();
             return Marked::default();
@@ -498,7 +525,7 @@ impl<'c> Marking<'c> {
         self.collector.workers.run(self.helpers, &|number| {
             let _inside = callback::enter();
             let begin = os::thread_cpu_nanos();
-            let mut helper = Marker::<SHARED>::new(self.parts.space, work);
+            let mut helper = Marker::worker(self.parts.space, work);
             helper.drain();
             *total.lock() += helper.marked;
             if number != 0 {
@@ -512,9 +539,9 @@ impl<'c> Marking<'c> {
 }
 
 /// Passes roots to a marker.
-struct Sink<'m, 's, const SHARED: bool>(&'m mut Marker<'s, SHARED>);
+struct Sink<'m, 's>(&'m mut Marker<'s, false>);
 
-impl<const SHARED: bool> RootSink for Sink<'_, '_, SHARED> {
+impl RootSink for Sink<'_, '_> {
     fn reference(&mut self, value: usize) {
         self.0.visited_roots += 1;
         // Roots are handed over by safe functions: what names no object is

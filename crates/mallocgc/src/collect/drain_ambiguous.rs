@@ -106,9 +106,11 @@ impl<const SHARED: bool> Marker<'_, SHARED> {
             }
             if SHARED {
                 scans += 1;
-                if scans.is_multiple_of(SCANS_PER_LOOK) && self.shared.is_hungry() {
+                if scans.is_multiple_of(SCANS_PER_LOOK)
+                    && (self.shared.is_hungry() || self.mail.has_arrived())
+                {
                     self.lower(hot);
-                    self.stack.share();
+                    self.look_around();
                     hot = self.lift();
                 }
             }

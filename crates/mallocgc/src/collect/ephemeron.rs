@@ -34,11 +34,7 @@ use crate::heap::space::Space;
 const FIRST_BUCKETS: usize = 512;
 
 /// Makes grey what waits and has its key marked by now; whether there was any.
-pub(crate) fn revisit<const SHARED: bool>(
-    space: &Space,
-    marker: &mut Marker<'_, SHARED>,
-    pending: &Pending,
-) -> bool {
+pub(crate) fn revisit(space: &Space, marker: &mut Marker<'_, false>, pending: &Pending) -> bool {
     let mut any = false;
     for_each(pending.take(), |address| {
         let ephemeron = words(address);
@@ -55,11 +51,7 @@ pub(crate) fn revisit<const SHARED: bool>(
 
 /// Marks from what is grey and from what waits until no key is marked any more
 /// that something waits for.
-pub(crate) fn watch<const SHARED: bool>(
-    space: &Space,
-    marker: &mut Marker<'_, SHARED>,
-    pending: &Pending,
-) {
+pub(crate) fn watch(space: &Space, marker: &mut Marker<'_, false>, pending: &Pending) {
     let Ok(keys) = WatchedKeys::new(FIRST_BUCKETS) else {
         return watch_without_memory(space, marker, pending);
     };
@@ -99,11 +91,7 @@ pub(crate) fn watch<const SHARED: bool>(
 }
 
 #[cold]
-fn watch_without_memory<const SHARED: bool>(
-    space: &Space,
-    marker: &mut Marker<'_, SHARED>,
-    pending: &Pending,
-) {
+fn watch_without_memory(space: &Space, marker: &mut Marker<'_, false>, pending: &Pending) {
     marker.drain_own();
     while revisit(space, marker, pending) {
         marker.drain_own();

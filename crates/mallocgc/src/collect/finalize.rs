@@ -19,17 +19,14 @@ use crate::heap::span::Span;
 use crate::heap::special::{Decided, Judge};
 
 /// Visits the objects of queued and running finalizers and the arguments of cleanups.
-pub(crate) fn visit_roots<const SHARED: bool>(space: &Space, marker: &mut Marker<'_, SHARED>) {
+pub(crate) fn visit_roots(space: &Space, marker: &mut Marker<'_, false>) {
     // Arguments come from safe functions and may be anything.
     space.specials.for_each_root(|word| marker.visit_ambiguous(word.as_usize()));
 }
 
 /// What the roots reach is marked: makes grey what is not and has a
 /// finalizer. Whether there was any.
-pub(crate) fn push_finalizable<const SHARED: bool>(
-    space: &Space,
-    marker: &mut Marker<'_, SHARED>,
-) -> bool {
+pub(crate) fn push_finalizable(space: &Space, marker: &mut Marker<'_, false>) -> bool {
     let mut any = false;
     space.specials.for_each_finalizable(space, |span, cell| {
         marker.push_unmarked(span, cell);
@@ -41,25 +38,25 @@ pub(crate) fn push_finalizable<const SHARED: bool>(
 /// After the mark stack overflowed: scans again what was pushed unmarked and
 /// therefore is not found by its mark.
 #[cold]
-pub(crate) fn scan_finalizable<const SHARED: bool>(space: &Space, marker: &mut Marker<'_, SHARED>) {
+pub(crate) fn scan_finalizable(space: &Space, marker: &mut Marker<'_, false>) {
     space.specials.for_each_finalizable(space, |span, cell| marker.scan_unmarked(span, cell));
 }
 
 /// Everything reachable is marked: decides about the specials of the rest.
-pub(crate) fn decide<const SHARED: bool>(
+pub(crate) fn decide(
     space: &Space,
-    marker: &mut Marker<'_, SHARED>,
+    marker: &mut Marker<'_, false>,
     sample_freed: &mut dyn FnMut([u64; 2]),
 ) -> Decided {
     space.specials.decide(space, &mut Verdict { marker, sample_freed })
 }
 
-struct Verdict<'v, 's, const SHARED: bool> {
-    marker: &'v mut Marker<'s, SHARED>,
+struct Verdict<'v, 's> {
+    marker: &'v mut Marker<'s, false>,
     sample_freed: &'v mut dyn FnMut([u64; 2]),
 }
 
-impl<const SHARED: bool> Judge for Verdict<'_, '_, SHARED> {
+impl Judge for Verdict<'_, '_> {
     fn keep(&mut self, span: &Span, cell: usize) {
         self.marker.mark_only(span, cell);
     }

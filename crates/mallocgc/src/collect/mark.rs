@@ -8,7 +8,7 @@
 //!
 //! A reference may point anywhere into an object. The page table gives the
 //! span class; one multiplication gives the cell; its number is the number of
-//! the mark bit, which one worker gets to set (`mark_word`).
+//! the mark bit, which one worker alone may set (`mail`).
 //!
 //! Objects of more than [`PIECE_BYTES`] are scanned in pieces, each a grey
 //! entry of its own. When the stack cannot grow the entry is dropped, the
@@ -18,7 +18,8 @@
 //! is used up, what is grey goes to the pool until the next. It passes over
 //! newborn objects (`heap::newborn`).
 //!
-//! Protection: workers share nothing but the bitmaps and the pool (`work`).
+//! Protection: workers share nothing but the bitmaps, of which each writes parts of
+//! its own, and the pool (`work`).
 //! With mutators running there is one marker, which reads slots and page
 //! entries with Acquire; what they refer to is not freed meanwhile.
 
@@ -29,9 +30,10 @@ use crate::base::sync::{
 };
 use crate::base::{Address, PAGE_SHIFT, PAGE_SIZE, PageId, WORD_SIZE};
 use crate::collect::kernel::{self, Kernel, Level};
+use crate::collect::mail::{Candidate, Mail};
 use crate::collect::mark_word::MarkWord;
 use crate::collect::watched_keys::WatchedKeys;
-use crate::collect::work::{Grey, SharedWork, Stack, Top};
+use crate::collect::work::{Grey, Segment, SharedWork, Stack, Top, Work};
 use crate::heap::ephemeron::{EphemeronWords, Key};
 use crate::heap::layouts::{LayoutRecord, TraceCall};
 use crate::heap::object::Found;
@@ -86,6 +88,7 @@ pub(crate) struct Marker<'s, const SHARED: bool> {
     survivors: NonNull<MarkWord>,
     pub(super) level: Level,
     pub(super) stack: Stack<'s>,
+    pub(super) mail: Mail<'s>,
     pub(crate) marked: Marked,
     /// Words of roots, for the trace.
     pub(crate) visited_roots: u64,
@@ -109,6 +112,25 @@ pub(super) struct Hot {
     marked: Marked,
 }
 
+impl<'s> Marker<'s, false> {
+    /// A marker that is alone.
+    pub(crate) fn new(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, false> {
+        Marker::with_mail(space, shared, Mail::alone(shared))
+    }
+
+    /// A marker for the time in which mutators run.
+    pub(crate) fn beside(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, false> {
+        Marker { beside: space.marking_cycle(), ..Marker::new(space, shared) }
+    }
+}
+
+impl<'s> Marker<'s, true> {
+    /// One of several that run now.
+    pub(crate) fn worker(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, true> {
+        Marker::with_mail(space, shared, Mail::of_worker(shared))
+    }
+}
+
 impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     #[inline(always)]
     pub(super) fn lift(&self) -> Hot {
@@ -121,7 +143,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         self.marked = hot.marked;
     }
 
-    pub(crate) fn new(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, SHARED> {
+    fn with_mail(space: &'s Space, shared: &'s SharedWork, mail: Mail<'s>) -> Marker<'s, SHARED> {
         Marker {
             base: space.base().as_usize(),
             extent: space.committed_bytes(),
@@ -131,6 +153,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             survivors: space.survivor_table().cast(),
             level: Level::best(),
             stack: Stack::new(shared),
+            mail,
             marked: Marked::default(),
             visited_roots: 0,
             watched: None,
@@ -139,11 +162,6 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             space,
             shared,
         }
-    }
-
-    /// A marker for the time in which mutators run.
-    pub(crate) fn beside(space: &'s Space, shared: &'s SharedWork) -> Marker<'s, SHARED> {
-        Marker { beside: space.marking_cycle(), ..Marker::new(space, shared) }
     }
 
     /// Marks the object that `value` points into, if it points into one, and
@@ -180,9 +198,12 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             return;
         }
         let class = info.class().index();
+        let first = page - info.pages_back();
+        if self.passes_on(first, || Candidate::reference(value)) {
+            return;
+        }
         // SAFETY: a present page names a registered class (invariants 2, 3).
         let class_info = unsafe { self.infos.add(class).as_ref() };
-        let first = page - info.pages_back();
         let from_first = offset - (first << PAGE_SHIFT);
         let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
         if index >= usize::from(class_info.cells) {
@@ -213,8 +234,28 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         // SAFETY: the bitmap covers committed pages, and a span's cells are
         // fewer than the bits of its pages.
         let word = unsafe { self.marks.add(first * BITMAP_WORDS_PER_PAGE + index / 64).as_ref() };
-        let bit = 1u64 << (index % 64);
-        if SHARED { word.claim_shared(bit) } else { word.claim_alone(bit) }
+        debug_assert!(!SHARED || self.mail.owns(self.mail.owner_of(first)));
+        word.claim(1u64 << (index % 64))
+    }
+
+    /// Sends a candidate to the owner of the span that begins at this page, unless
+    /// that is this worker.
+    #[inline(always)]
+    fn passes_on(&mut self, first: usize, candidate: impl FnOnce() -> Candidate) -> bool {
+        if !SHARED {
+            return false;
+        }
+        let owner = self.mail.owner_of(first);
+        if self.mail.owns(owner) {
+            return false;
+        }
+        self.mail.send(owner, candidate());
+        true
+    }
+
+    /// The page that a span begins at.
+    fn first_page(&self, span: &Span) -> usize {
+        span.base().offset_from(self.space.base()) >> PAGE_SHIFT
     }
 
     /// A pointer into a large object, into joined cells, among newborns, into a
@@ -233,6 +274,10 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             return;
         };
         let span = self.space.span(id);
+        let value = self.base + offset;
+        if self.passes_on(self.first_page(span), || Candidate::reference(value)) {
+            return;
+        }
         if info.has(PageInfo::NEWBORN) && self.is_newborn(span, offset, info) {
             return;
         }
@@ -251,8 +296,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if !info.has(PageInfo::LARGE) {
             return self.visit_in_span(span, offset, info);
         }
-        let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
-        if !self.set_mark(first, 0) {
+        if !self.set_mark(self.first_page(span), 0) {
             return;
         }
         self.marked.objects += 1;
@@ -370,10 +414,52 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
     pub(crate) fn drain(&mut self) {
         loop {
             self.drain_own();
-            if !SHARED || !self.stack.steal() {
+            if !SHARED {
                 return;
             }
+            let work = match self.mail.take() {
+                Some(segment) => Work::Mail(segment),
+                None => {
+                    self.mail.post_all();
+                    let Some(work) = self.mail.wait() else { return };
+                    work
+                }
+            };
+            match work {
+                Work::Grey(segment) => self.stack.begin_with(segment),
+                Work::Mail(segment) => self.read_mail(segment),
+            }
         }
+    }
+
+    /// What a worker does for the others now and then.
+    #[cold]
+    pub(super) fn look_around(&mut self) {
+        if self.mail.has_arrived()
+            && let Some(segment) = self.mail.take()
+        {
+            self.read_mail(segment);
+        }
+        if self.shared.is_hungry() {
+            self.mail.post_all();
+            self.stack.share();
+        }
+    }
+
+    /// Marks what others have found in this worker's blocks.
+    fn read_mail(&mut self, segment: NonNull<Segment>) {
+        // SAFETY: who takes a segment out of an inbox has it alone.
+        for bits in unsafe { segment.as_ref() }.words() {
+            let candidate = Candidate::from_bits(bits);
+            if candidate.is_doubtful() {
+                let mut hot = self.lift();
+                self.visit_word_hot::<false>(&mut hot, candidate.value());
+                self.lower(hot);
+            } else {
+                self.visit(candidate.value());
+            }
+        }
+        self.shared.give_free(segment);
     }
 
     /// Scans for a while: `budget` bytes, of which what was scanned is taken off.
@@ -391,7 +477,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
                 self.stack.offer_all();
                 return false;
             }
-            if !self.stack.steal() {
+            if !self.stack.take_back() {
                 return true;
             }
         }
@@ -492,9 +578,11 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             }
             if SHARED {
                 scans += 1;
-                if scans.is_multiple_of(SCANS_PER_LOOK) && self.shared.is_hungry() {
+                if scans.is_multiple_of(SCANS_PER_LOOK)
+                    && (self.shared.is_hungry() || self.mail.has_arrived())
+                {
                     self.lower(hot);
-                    self.stack.share();
+                    self.look_around();
                     hot = self.lift();
                 }
             }
@@ -606,9 +694,14 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
             return;
         }
         let class = info.class().index();
+        let first = page - info.pages_back();
+        // Words that may point anywhere are of roots, which one marker reads alone.
+        debug_assert!(!(SHARED && ANYWHERE));
+        if self.passes_on(first, || Candidate::word(value)) {
+            return;
+        }
         // SAFETY: a present page names a registered class (invariants 2, 3).
         let class_info = unsafe { self.infos.add(class).as_ref() };
-        let first = page - info.pages_back();
         let from_first = offset - (first << PAGE_SHIFT);
         let index = ((from_first as u64 * u64::from(class_info.magic)) >> 32) as usize;
         if index >= usize::from(class_info.cells) {
@@ -631,7 +724,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         if !ANYWHERE && distance != 0 && !self.space.ambiguous.takes(distance) {
             return;
         }
-        if !(if SHARED { marks.claim_shared(bit) } else { marks.claim_alone(bit) }) {
+        if !marks.claim(bit) {
             return;
         }
         hot.marked.objects += 1;
@@ -825,7 +918,11 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         let span = self.space.span(found.span);
         let class = span.class();
         let info = self.space.class_info(class);
-        let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
+        let first = self.first_page(span);
+        // Its first byte is a place that every heap takes pointers to.
+        if self.passes_on(first, || Candidate::word(found.object.as_usize())) {
+            return;
+        }
         if span.is_joined() {
             let cells = self.space.object_cells(span, found.index);
             self.marked.plain_bytes += self.mark_cells(first, cells, span.cell_bytes());
@@ -879,7 +976,7 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
 
     /// Marks an object whose references are marked already.
     pub(crate) fn mark_only(&mut self, span: &Span, index: usize) {
-        let first = span.base().offset_from(self.space.base()) >> PAGE_SHIFT;
+        let first = self.first_page(span);
         self.mark_cells(first, self.space.object_cells(span, index), span.cell_bytes());
     }
 

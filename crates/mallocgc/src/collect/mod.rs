@@ -4,6 +4,7 @@ pub mod pacer;
 pub(crate) mod pending;
 pub(crate) mod watched_keys;
 pub(crate) mod work;
+pub(crate) mod mail;
 pub(crate) mod kernel;
 pub(crate) mod mark_word;
 pub(crate) mod mark;

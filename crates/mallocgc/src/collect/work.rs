@@ -9,10 +9,10 @@
 //! overflow noted; the collector then looks for marked objects again
 //! (`mark`), so marking needs no memory to be correct.
 //!
-//! Protection: a segment belongs to one worker's stack or, behind the work
-//! lock, to the pool.
+//! Protection: a segment belongs to one worker's stack or outbox (`mail`) or,
+//! behind the work lock, to the pool.
 
-use crate::base::sync::model::{AtomicUsize, Lock, Signal};
+use crate::base::sync::model::{AtomicU64, AtomicUsize, Lock, Signal};
 use crate::base::sync::{Ordering, Rank};
 use crate::collect::pending::Pending;
 use crate::os::{OsError, Reservation};
@@ -46,7 +46,7 @@ const SEGMENT_BYTES: usize = if cfg!(loom) { 256 } else { 16 << 10 };
 /// Entries of one segment.
 pub(crate) const SEGMENT_ENTRIES: usize = SEGMENT_BYTES / 8 - 2;
 
-/// A block of grey objects.
+/// A block of grey objects, or of candidates.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -55,7 +55,43 @@ pub(crate) struct Segment {
     entries: [Grey; SEGMENT_ENTRIES],
 }
 
+impl Segment {
+    /// Puts in a word; `false` when there is no room.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, bits: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(self.used) else { return false };
+        *entry = Grey(bits);
+        self.used += 1;
+        true
+    }
+
+    /// The words that were put in.
+    pub(crate) fn words(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.entries[..self.used].iter().map(|entry| entry.0)
+    }
+}
+
 const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
+
+/// Workers that own blocks (`mail`). Others scan only.
+pub(crate) const OWNERS_MAX: usize = 64;
+
+/// Owners as bits.
+pub(crate) type Owners = u64;
+
+/// The owners of which there are so many, as bits.
+fn all_owners(count: usize) -> Owners {
+    Owners::MAX >> (OWNERS_MAX - count.clamp(1, OWNERS_MAX))
+}
+
+/// What a worker without work is given.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Objects to scan.
+    Grey(NonNull<Segment>),
+    /// Candidates for what it owns.
+    Mail(NonNull<Segment>),
+}
 
 #[derive(Debug)]
 struct Pool {
@@ -69,6 +105,10 @@ struct Pool {
     /// Workers with nothing to do.
     idle: usize,
     workers: usize,
+    /// Candidates for each owner.
+    inboxes: [Option<NonNull<Segment>>; OWNERS_MAX],
+    /// Owners whose blocks no worker has taken yet.
+    unowned: Owners,
 }
 
 /// Work shared between the workers of a heap.
@@ -77,7 +117,10 @@ struct Pool {
 ///
 /// 1. Segments lie in `memory` below `Pool::bumped`, which is at most
 ///    `Pool::committed`.
-/// 2. A segment is in one stack, in `offered` or in `free`.
+/// 2. A segment is in one stack, in one outbox, in one inbox, in `offered` or in
+///    `free`.
+/// 3. `mail` has the bits of the inboxes that are not empty; it changes under
+///    the lock.
 #[derive(Debug)]
 pub(crate) struct SharedWork {
     pool: Lock<Pool>,
@@ -85,6 +128,8 @@ pub(crate) struct SharedWork {
     /// As `Pool::idle`, read without the lock: whether offering is worth it.
     hungry: AtomicUsize,
     overflowed: AtomicUsize,
+    /// For whom there is mail, read without the lock: whether looking is worth it.
+    mail: AtomicU64,
     /// Ephemerons scanned while their keys were not marked.
     pub(crate) pending: Pending,
     memory: Reservation,
@@ -108,12 +153,22 @@ impl SharedWork {
         let memory = Reservation::reserve((heap_bytes / 2).max(64 << 20), SEGMENT_BYTES)?;
         memory.commit(0, FIRST_BYTES)?;
         let committed = FIRST_BYTES;
-        let pool = Pool { offered: None, free: None, bumped: 0, committed, idle: 0, workers: 1 };
+        let pool = Pool {
+            offered: None,
+            free: None,
+            bumped: 0,
+            committed,
+            idle: 0,
+            workers: 1,
+            inboxes: [None; OWNERS_MAX],
+            unowned: all_owners(1),
+        };
         Ok(SharedWork {
             pool: Lock::new(Rank::Work, pool),
             changed: Signal::new(),
             hungry: AtomicUsize::new(0),
             overflowed: AtomicUsize::new(0),
+            mail: AtomicU64::new(0),
             pending: Pending::new(),
             memory,
         })
@@ -121,11 +176,7 @@ impl SharedWork {
 
     /// Prepares for marking by this many workers.
     pub(crate) fn begin(&self, workers: usize) {
-        let mut pool = self.pool.lock();
-        debug_assert!(pool.offered.is_none());
-        pool.workers = workers;
-        pool.idle = 0;
-        self.hungry.store(0, Relaxed);
+        self.resume(workers);
         self.overflowed.store(0, Relaxed);
     }
 
@@ -133,9 +184,20 @@ impl SharedWork {
     pub(crate) fn resume(&self, workers: usize) {
         let mut pool = self.pool.lock();
         debug_assert!(pool.offered.is_none());
+        debug_assert!(self.mail.load(Relaxed) == 0);
         pool.workers = workers;
+        pool.unowned = all_owners(workers);
         pool.idle = 0;
         self.hungry.store(0, Relaxed);
+    }
+
+    /// How many owners there are, and which one a worker is that begins, unless others
+    /// have had to take all.
+    pub(crate) fn begin_owning(&self) -> (u32, Owners) {
+        let mut pool = self.pool.lock();
+        let own = pool.unowned & pool.unowned.wrapping_neg();
+        pool.unowned &= !own;
+        (pool.workers.clamp(1, OWNERS_MAX) as u32, own)
     }
 
     /// Throws away what was offered: marking begins anew.
@@ -163,13 +225,63 @@ impl SharedWork {
         self.overflowed.swap(0, Relaxed) != 0
     }
 
+    /// Whether nothing is offered and no mail waits.
+    #[cfg(all(test, loom))]
+    pub(crate) fn is_empty(&self) -> bool {
+        let pool = self.pool.lock();
+        pool.offered.is_none() && pool.inboxes.iter().all(Option::is_none)
+    }
+
+    /// An entry had to be dropped: marked objects must be looked at again.
+    pub(crate) fn note_overflow(&self) {
+        self.overflowed.store(1, Relaxed);
+    }
+
     /// Whether a worker waits for work.
     #[inline]
     pub(crate) fn is_hungry(&self) -> bool {
         self.hungry.load(Relaxed) != 0
     }
 
-    fn take_free(&self) -> Option<NonNull<Segment>> {
+    /// The owners there is mail for, or was a moment ago.
+    #[inline]
+    pub(crate) fn mail_for(&self) -> Owners {
+        // Relaxed: who sees a bit takes the lock.
+        self.mail.load(Relaxed)
+    }
+
+    /// Puts candidates into an owner's inbox.
+    pub(crate) fn post(&self, owner: usize, segment: NonNull<Segment>) {
+        let mut pool = self.pool.lock();
+        // SAFETY: the caller gives the segment up.
+        unsafe { (*segment.as_ptr()).next = pool.inboxes[owner] };
+        pool.inboxes[owner] = Some(segment);
+        self.mail.store(self.mail.load(Relaxed) | 1 << owner, Relaxed);
+        if pool.idle != 0 {
+            // One of them is the owner, perhaps.
+            self.changed.notify_all();
+        }
+    }
+
+    /// Takes one segment out of the inboxes of these owners.
+    pub(crate) fn take_mail(&self, owners: Owners) -> Option<NonNull<Segment>> {
+        self.take_mail_locked(&mut self.pool.lock(), owners)
+    }
+
+    fn take_mail_locked(&self, pool: &mut Pool, owners: Owners) -> Option<NonNull<Segment>> {
+        // Relaxed: it changes under the lock (invariant 3).
+        let mail = self.mail.load(Relaxed);
+        let owner = (mail & owners).trailing_zeros() as usize;
+        let segment = (*pool.inboxes.get(owner)?)?;
+        // SAFETY: invariant 2. The segments behind it are not the taker's.
+        pool.inboxes[owner] = unsafe { (*segment.as_ptr()).next.take() };
+        if pool.inboxes[owner].is_none() {
+            self.mail.store(mail & !(1 << owner), Relaxed);
+        }
+        Some(segment)
+    }
+
+    pub(crate) fn take_free(&self) -> Option<NonNull<Segment>> {
         let mut pool = self.pool.lock();
         let segment = match pool.free {
             Some(segment) => {
@@ -198,7 +310,7 @@ impl SharedWork {
         Some(segment)
     }
 
-    fn give_free(&self, segment: NonNull<Segment>) {
+    pub(crate) fn give_free(&self, segment: NonNull<Segment>) {
         let mut pool = self.pool.lock();
         // SAFETY: the caller gives the segment up.
         unsafe { (*segment.as_ptr()).next = pool.free };
@@ -213,12 +325,31 @@ impl SharedWork {
         self.changed.notify_one();
     }
 
+    /// Work of any kind: objects to scan, mail for what the worker owns, or mail
+    /// for what nobody owns, which it does from now on.
+    fn find_work(&self, pool: &mut Pool, owned: &mut Owners) -> Option<Work> {
+        if let Some(segment) = self.take_mail_locked(pool, *owned) {
+            return Some(Work::Mail(segment));
+        }
+        if let Some(segment) = take_offered(pool) {
+            return Some(Work::Grey(segment));
+        }
+        let waiting = self.mail.load(Relaxed) & pool.unowned;
+        if waiting == 0 {
+            return None;
+        }
+        let taken = waiting & waiting.wrapping_neg();
+        pool.unowned &= !taken;
+        *owned |= taken;
+        self.take_mail_locked(pool, taken).map(Work::Mail)
+    }
+
     /// Waits for work; `None` when every worker waits and there is none: all
     /// that is reachable is marked.
-    fn wait(&self) -> Option<NonNull<Segment>> {
+    pub(crate) fn wait(&self, owned: &mut Owners) -> Option<Work> {
         let mut pool = self.pool.lock();
-        if let Some(segment) = take_offered(&mut pool) {
-            return Some(segment);
+        if let Some(work) = self.find_work(&mut pool, owned) {
+            return Some(work);
         }
         if pool.workers == 1 {
             return None;
@@ -226,15 +357,16 @@ impl SharedWork {
         pool.idle += 1;
         self.hungry.store(pool.idle, Relaxed);
         loop {
-            if pool.idle == pool.workers {
+            // Somebody has been told of what lies in an inbox, and has not yet come for it.
+            if pool.idle == pool.workers && self.mail.load(Relaxed) == 0 {
                 self.changed.notify_all();
                 return None;
             }
             self.changed.wait(&mut pool);
-            if let Some(segment) = take_offered(&mut pool) {
+            if let Some(work) = self.find_work(&mut pool, owned) {
                 pool.idle -= 1;
                 self.hungry.store(pool.idle, Relaxed);
-                return Some(segment);
+                return Some(work);
             }
         }
     }
@@ -334,7 +466,7 @@ impl<'w> Stack<'w> {
     #[cold]
     fn grow(&mut self) -> bool {
         let Some(fresh) = self.spare.take().or_else(|| self.shared.take_free()) else {
-            self.shared.overflowed.store(1, Relaxed);
+            self.shared.note_overflow();
             return false;
         };
         if let Some(full) = self.segment {
@@ -426,20 +558,20 @@ impl<'w> Stack<'w> {
         self.top = Top::NONE;
     }
 
-    /// Waits for work from others; `false` when marking is complete.
-    pub(crate) fn steal(&mut self) -> bool {
+    /// Goes on with a segment of someone else's; the stack is empty.
+    pub(crate) fn begin_with(&mut self, segment: NonNull<Segment>) {
         debug_assert!(self.top.at == self.top.start);
         if let Some(empty) = self.segment.take() {
             self.shared.give_free(empty);
-            self.top = Top::NONE;
         }
-        match self.shared.wait() {
-            Some(segment) => {
-                self.enter(segment);
-                true
-            }
-            None => false,
-        }
+        self.enter(segment);
+    }
+
+    /// Takes back what it, or a stack before it, has offered; `false` when there is nothing.
+    /// For a marker that is alone.
+    pub(crate) fn take_back(&mut self) -> bool {
+        let taken = take_offered(&mut self.shared.pool.lock());
+        taken.inspect(|&segment| self.begin_with(segment)).is_some()
     }
 }
 
@@ -475,7 +607,7 @@ mod tests {
         let mut seen = vec![0; entries];
         let mut workers = [Stack::new(&shared), Stack::new(&shared)];
         // Both hold a segment while the rest is still offered.
-        while workers.each_mut().map(|worker| worker.steal()).contains(&true) {
+        while workers.each_mut().map(|worker| worker.take_back()).contains(&true) {
             for worker in &mut workers {
                 while let Some(grey) = worker.pop() {
                     seen[grey.0 as usize] += 1;
@@ -483,118 +615,5 @@ mod tests {
             }
         }
         assert!(seen.iter().all(|&times| times == 1), "{:?}", &seen[..8]);
-    }
-}
-
-#[cfg(all(test, loom))]
-mod loom_models {
-    use super::*;
-    use loom::cell::UnsafeCell;
-    use loom::sync::Arc;
-    use loom::thread;
-
-    /// Objects of the graph that is marked.
-    const OBJECTS: usize = 52;
-
-    /// Two workers, and a graph that is a tree: who scans an object makes its
-    /// children grey, as only it does.
-    struct Model {
-        shared: SharedWork,
-        children: fn(usize) -> core::ops::Range<usize>,
-        /// Written by who makes an object grey, and by who scans it: loom
-        /// reports when the one does not see the other's write.
-        scans: [UnsafeCell<u32>; OBJECTS],
-    }
-
-    impl Model {
-        fn write(&self, object: usize) {
-            // SAFETY: loom checks that nobody else touches it meanwhile.
-            self.scans[object].with_mut(|scans| unsafe { *scans += 1 });
-        }
-
-        fn push(&self, stack: &mut Stack<'_>, object: usize) {
-            self.write(object);
-            stack.push(Grey(object as u64));
-        }
-
-        /// As `Marker::drain`, with a look at the hungry after every fourth
-        /// object.
-        fn drain(&self) {
-            let mut stack = Stack::new(&self.shared);
-            loop {
-                while let Some(grey) = stack.pop() {
-                    let object = grey.0 as usize;
-                    self.write(object);
-                    (self.children)(object).for_each(|child| self.push(&mut stack, child));
-                    if object.is_multiple_of(4) && self.shared.is_hungry() {
-                        stack.share();
-                    }
-                }
-                if !stack.steal() {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Marks from these roots with two workers; everything must be scanned once.
-    /// All schedules with up to three preemptions, besides those at a wait.
-    fn check(roots: usize, objects: usize, children: fn(usize) -> core::ops::Range<usize>) {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.check(move || {
-            let shared = SharedWork::new(0).unwrap();
-            shared.begin(2);
-            let scans = core::array::from_fn(|_| UnsafeCell::new(0));
-            let model = Arc::new(Model { shared, children, scans });
-            {
-                let mut stack = Stack::new(&model.shared);
-                (0..roots).for_each(|root| model.push(&mut stack, root));
-                stack.offer_all();
-            }
-            let other = model.clone();
-            let other = thread::spawn(move || other.drain());
-            model.drain();
-            other.join().unwrap();
-            for object in &model.scans[..objects] {
-                // SAFETY: both workers are done.
-                assert_eq!(object.with(|scans| unsafe { *scans }), 2, "greyed and scanned once");
-            }
-            assert!(model.shared.pool.lock().offered.is_none(), "work was left");
-        });
-    }
-
-    /// Everybody waits, and nothing is grey: the workers end.
-    #[test]
-    fn loom_marking_without_roots_ends() {
-        check(0, 0, |_| 0..0);
-    }
-
-    /// One worker has all the work, in one segment, and hands half over.
-    #[test]
-    fn loom_a_hungry_worker_gets_half() {
-        check(1, 20, |object| if object == 0 { 1..20 } else { 0..0 });
-    }
-
-    /// One worker has several segments, and hands one over.
-    #[test]
-    fn loom_a_hungry_worker_gets_a_segment() {
-        check(1, 52, |object| if object == 0 { 1..52 } else { 0..0 });
-    }
-
-    /// What was handed over leads to more, which is handed back.
-    #[test]
-    fn loom_work_goes_to_and_fro() {
-        check(1, 36, |object| match object {
-            0 => 1..18,
-            1 => 18..36,
-            _ => 0..0,
-        });
-    }
-
-    /// Both begin with something, and end together.
-    #[test]
-    fn loom_two_segments_of_roots() {
-        check(SEGMENT_ENTRIES + 1, SEGMENT_ENTRIES + 1, |_| 0..0);
     }
 }

@@ -82,6 +82,33 @@ pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     })
 }
 
+/// As [`spawn`], for a thread that no program's signal handler should run on: all signals
+/// that can be are blocked there, but those that a thread causes itself and the profiler's.
+///
+/// # Errors
+///
+/// As of [`spawn`].
+pub fn spawn_undisturbed(
+    name: &str,
+    f: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OsError> {
+    use libc::{SIG_SETMASK, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGPROF, SIGSEGV, SIGSYS, SIGTRAP};
+    // SAFETY: the sets are filled before they are used; a new thread begins with the mask
+    // of its maker, which gets its own back.
+    unsafe {
+        let mut blocked: libc::sigset_t = core::mem::zeroed();
+        let mut before: libc::sigset_t = core::mem::zeroed();
+        libc::sigfillset(&mut blocked);
+        for signal in [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGPROF, SIGSEGV, SIGSYS, SIGTRAP] {
+            libc::sigdelset(&mut blocked, signal);
+        }
+        libc::pthread_sigmask(SIG_SETMASK, &blocked, &mut before);
+        let spawned = spawn(name, f);
+        libc::pthread_sigmask(SIG_SETMASK, &before, core::ptr::null_mut());
+        spawned
+    }
+}
+
 /// The system's number of the calling thread; a system call each time.
 pub fn thread_id() -> u32 {
     // SAFETY: takes no argument and cannot fail.

@@ -48,11 +48,12 @@ pub struct Config {
     /// Whether a heap of more than 8 MiB asks the system for huge pages.
     /// Default true.
     pub huge_pages: bool,
-    /// Threads that mark, the one that asked among them. 0, the default, is
-    /// one for every four processors, four at most, and one for heaps so small
-    /// that waking another would take longer than it saves. More threads stop
-    /// the mutators for a shorter time and take more processor time in all, about a
-    /// quarter with two: marks are then set by atomic operations. At most 256.
+    /// Threads that mark in a stopped world, the one that asked among them. 0, the default, is
+    /// one for every four processors, four at most, or one for every mutator that stands meanwhile,
+    /// if there are processors for them; and one for heaps of less than 8 MiB. More threads stop the
+    /// mutators for a shorter time and take more processor time in all, with two a tenth for trees
+    /// and nine tenths for a random graph: what they find in each other's parts of the heap they
+    /// must send each other. At most 256.
     pub workers: usize,
     /// Whether the heap may start threads of its own: to sweep, to give
     /// memory back, to run finalizers. Default true.

@@ -90,6 +90,20 @@ impl Heap {
         self.inner().space.ambiguous.turn_on();
     }
 
+    /// Starts the threads that will help to mark, if one more mutator means more of them. A client
+    /// calls this where threads may be started, since a collection it asks for may come where a
+    /// thread holds the system allocator's lock.
+    pub fn prepare_workers(&self) {
+        let inner = self.inner();
+        let mutators = inner.world.attached() + 1;
+        inner.collector.prepare_workers(inner.workers, mutators, u64::MAX);
+    }
+
+    /// Threads that may mark at most, the one that asks for a collection among them.
+    pub fn markers(&self) -> usize {
+        self.inner().workers.in_stop(usize::MAX, u64::MAX)
+    }
+
     /// Which words of objects count.
     pub fn ambiguous(&self) -> &Ambiguous {
         &self.inner().space.ambiguous

@@ -8,9 +8,7 @@ use crate::base::Address;
 use crate::base::sync::{AtomicU64, Lock, LockGuard, Ordering::Relaxed, Rank};
 use crate::collect::ambiguous::AmbiguousMarker;
 use crate::collect::concurrent::Concurrent;
-use crate::collect::cycle::{
-    Collector, CycleReport, Extensions, PARALLEL_FROM_BYTES, Parts, Request,
-};
+use crate::collect::cycle::{Collector, CycleReport, Extensions, Parts, Request, WorkerCount};
 use crate::collect::pacer::{self, PacerSettings};
 use crate::collect::verify::{Fault, Verify};
 use crate::heap::error::AllocError;
@@ -120,7 +118,7 @@ pub(crate) struct Inner {
     pub(crate) runners: Runners,
     pub(crate) id: u64,
     pub(crate) config: Config,
-    pub(crate) workers: usize,
+    pub(crate) workers: WorkerCount,
     pub(crate) pacer: Lock<PacerSettings>,
     pub(crate) limiting: Limiting,
     pub(crate) pressure: PressureHooks,
@@ -213,9 +211,8 @@ impl Heap {
         let layouts = Layouts::new(&space)?;
         let zero_base = layouts.zero_base(&space)?;
         let workers = match config.workers {
-            // As the origin: a quarter of the processors.
-            0 => os::processors().div_ceil(4).min(4),
-            workers => workers.min(MOST_WORKERS),
+            0 => WorkerCount::Automatic { processors: os::processors() },
+            workers => WorkerCount::Fixed(workers.min(MOST_WORKERS)),
         };
         let pacer = PacerSettings {
             gc_percent: config.gc_percent,
@@ -671,10 +668,6 @@ impl Inner {
             pacer: *self.pacer.lock(),
             stop_limit: self.config.stop_limit,
             workers: self.workers,
-            parallel_from_bytes: match self.config.workers {
-                0 => PARALLEL_FROM_BYTES,
-                _ => 0,
-            },
             verify: match self.config.verify {
                 false => Verify::Off,
                 true => Verify::EachPhase,

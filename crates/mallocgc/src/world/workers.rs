@@ -1,12 +1,15 @@
 //! Threads that help the collector: they run one job together and sleep.
 //!
-//! Threads are started when a job first wants them, and end with the pool. If
-//! the system gives fewer, the job runs on fewer.
+//! Threads are started before a job first wants them, and end with the pool. If
+//! the system gives fewer, the job runs on fewer. A thread is ready when it waits for
+//! jobs: what a thread does before that takes locks of the system's, which it must not
+//! while the world is stopped. A process made by `fork` begins without threads.
 //!
 //! Protection: the pool's state is behind one mutex. A job is a borrowed
 //! closure; `run` returns only when every thread has left it.
 
 use crate::os;
+use crate::world::callback;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -21,6 +24,8 @@ struct State {
     /// Threads of this round that have not begun, and that have not ended.
     to_begin: usize,
     to_end: usize,
+    /// Threads that have begun to wait for jobs.
+    ready: usize,
     quit: bool,
 }
 
@@ -31,11 +36,18 @@ struct Shared {
     end: Condvar,
 }
 
+/// The threads of one process.
+#[derive(Default)]
+struct Crew {
+    process: u32,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
 /// Threads that help the collector.
 #[derive(Default)]
 pub struct Workers {
-    shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    crew: Mutex<Crew>,
 }
 
 impl core::fmt::Debug for Workers {
@@ -49,35 +61,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Workers {
-    /// Makes sure that up to `wanted` threads exist; returns how many do.
-    pub(crate) fn prepare(&self, wanted: usize) -> usize {
-        let mut threads = lock(&self.threads);
-        while threads.len() < wanted {
-            let shared = self.shared.clone();
-            let number = threads.len() + 1;
-            match os::spawn("mallocgc-mark", move || work(&shared, number)) {
-                Ok(thread) => threads.push(thread),
+    /// Makes sure that up to `wanted` threads exist and are ready.
+    pub(crate) fn prepare(&self, wanted: usize) {
+        if wanted == 0 {
+            return;
+        }
+        let mut crew = lock(&self.crew);
+        let process = std::process::id();
+        if crew.process != process {
+            // The parent's threads are not here, and one may have held the lock of their
+            // state when it forked: that is given up, with the records of threads.
+            let parents = core::mem::replace(&mut *crew, Crew { process, ..Crew::default() });
+            core::mem::forget(parents);
+        }
+        while crew.threads.len() < wanted {
+            let shared = crew.shared.clone();
+            let number = crew.threads.len() + 1;
+            match os::spawn_undisturbed("mallocgc-mark", move || work(&shared, number)) {
+                Ok(thread) => crew.threads.push(thread),
                 Err(_) => break,
             }
         }
-        threads.len().min(wanted)
+        let mut state = lock(&crew.shared.state);
+        while state.ready < crew.threads.len() {
+            state = crew.shared.end.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
     }
 
-    /// Runs `job` on `helpers` threads (numbers 1 to `helpers`) and on this
+    /// Threads that are ready.
+    pub(crate) fn ready(&self) -> usize {
+        let crew = lock(&self.crew);
+        if crew.process == std::process::id() { crew.threads.len() } else { 0 }
+    }
+
+    /// Runs `job` on `helpers` threads, which are ready, (numbers 1 to `helpers`) and on this
     /// one (number 0).
     pub(crate) fn run(&self, helpers: usize, job: &(dyn Fn(usize) + Sync)) {
+        let shared = lock(&self.crew).shared.clone();
         // SAFETY: only the lifetime changes; `Finish` below waits until no
         // thread uses the job, on unwinding too.
         let shared_job: Job = unsafe { core::mem::transmute(job) };
         {
-            let mut state = lock(&self.shared.state);
+            let mut state = lock(&shared.state);
             state.job = Some(shared_job);
             state.round += 1;
             state.to_begin = helpers;
             state.to_end = helpers;
         }
-        self.shared.begin.notify_all();
-        let _finish = Finish(&self.shared);
+        shared.begin.notify_all();
+        let _finish = Finish(&shared);
         run_to_the_end(job, 0);
     }
 }
@@ -104,8 +136,12 @@ fn run_to_the_end(job: &(dyn Fn(usize) + Sync), number: usize) {
 }
 
 fn work(shared: &Shared, number: usize) {
-    let mut seen = 0;
+    // The first use of a thread's own words may ask the system's allocator for them.
+    drop(callback::enter());
     let mut state = lock(&shared.state);
+    let mut seen = state.round;
+    state.ready += 1;
+    shared.end.notify_all();
     loop {
         while !state.quit && (state.round == seen || state.to_begin == 0) {
             state = shared.begin.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -128,9 +164,15 @@ fn work(shared: &Shared, number: usize) {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        lock(&self.shared.state).quit = true;
-        self.shared.begin.notify_all();
-        for thread in lock(&self.threads).drain(..) {
+        let crew = self.crew.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if crew.process != std::process::id() {
+            // Never started, or the parent's.
+            core::mem::forget(core::mem::take(crew));
+            return;
+        }
+        lock(&crew.shared.state).quit = true;
+        crew.shared.begin.notify_all();
+        for thread in crew.threads.drain(..) {
             // A worker's panic has ended the process.
             let _ = thread.join();
         }
@@ -145,7 +187,8 @@ mod tests {
     #[test]
     fn every_thread_runs_each_job_once() {
         let workers = Workers::default();
-        let helpers = workers.prepare(3);
+        workers.prepare(3);
+        let helpers = workers.ready();
         for _ in 0..200 {
             let calls = [const { AtomicUsize::new(0) }; 4];
             workers.run(helpers, &|number| {
