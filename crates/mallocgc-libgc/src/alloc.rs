@@ -15,7 +15,7 @@
 
 use crate::state::{heap, is_ready, state};
 use crate::threads::{Thread, register_current};
-use crate::{collect, data, init, lock, say, tls};
+use crate::{collect, data, init, lock, say, statistics, tls};
 use core::ffi::c_void;
 use core::ptr::{null_mut, write_bytes};
 use core::sync::atomic::AtomicUsize;
@@ -110,6 +110,10 @@ unsafe fn allocate<const KIND: usize>(bytes: usize) -> *mut c_void {
 
 /// Puts a list of up to `count` cells of `bytes`, a multiple of 16, into `out`, linked
 /// through their first words: as many as are at hand. Whether that is at least one.
+///
+/// `out` is written last: a client that empties its lists when it hears of a collection
+/// must find this one as soon as it looks. Until then cells with references are kept by
+/// their links; those without are not, and are thrown away if there was a collection.
 pub unsafe fn list(kind: usize, bytes: usize, count: usize, out: *mut *mut c_void) -> bool {
     let thread = tls::current();
     if thread.is_null() || kind > NORMAL || bytes > LISTED_MAX {
@@ -120,18 +124,20 @@ pub unsafe fn list(kind: usize, bytes: usize, count: usize, out: *mut *mut c_voi
         return false;
     }
     let class = QUICK[kind][bytes / 16];
-    let (mut first, mut last) = (null_mut::<*mut c_void>(), out);
+    let mut first = null_mut::<c_void>();
+    let mut last = &raw mut first;
     for _ in 0..count {
         let Some(cell) = mutator.quick(class) else { break };
         *last = cell.as_ptr().cast();
         last = cell.as_ptr().cast();
-        if first.is_null() {
-            first = last;
-        }
     }
-    // The end reads as zero, which ends the list. It is in `out` before a cycle can
-    // begin: links of cells without references keep nothing.
+    *last = null_mut();
+    let cycles = heap().cycles();
     mutator.leave();
+    if kind == ATOMIC && heap().cycles() != cycles {
+        return false;
+    }
+    out.write_volatile(first);
     !first.is_null()
 }
 
@@ -532,9 +538,20 @@ pub unsafe extern "C" fn GC_malloc_many(bytes: usize) -> *mut c_void {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_expand_hp(_bytes: usize) -> c_int {
+pub unsafe extern "C" fn GC_expand_hp(bytes: usize) -> c_int {
     init::ensure();
-    // Address range is reserved already and memory is taken when it is used.
+    // Address range is reserved already and memory is taken when it is used: what a larger
+    // heap means is that there is a collection only when it is full.
+    let _held = lock::lock();
+    let expanded = statistics::GC_get_heap_size().saturating_add(bytes);
+    let limit = state().max_heap_bytes;
+    if expanded > heap().range().1 || (limit != 0 && expanded > limit) {
+        return 0;
+    }
+    // Relaxed: it changes under the lock.
+    statistics::EXPANDED_BYTES.store(expanded, Relaxed);
+    // The heap's minimum is meant for growth by 100 percent.
+    heap().set_min_heap_bytes((expanded as u128 * 100 / u128::from(init::percent())) as usize);
     1
 }
 

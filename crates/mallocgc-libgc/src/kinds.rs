@@ -316,10 +316,17 @@ pub unsafe fn many(bytes: usize, kind: c_int, out: *mut *mut c_void) {
     // The caller's size is exact: nothing is added.
     let extra = alloc::EXTRA_BYTES.load(core::sync::atomic::Ordering::Relaxed);
     let object = GC_generic_malloc(bytes - extra, kind);
-    if !object.is_null() {
-        *object.cast::<*mut c_void>() = null_mut();
+    if object.is_null() {
+        *out = object;
+        return;
     }
-    *out = object;
+    // What it came from is open now, and has more as a rule.
+    let mut rest = null_mut();
+    if count == 1 || !alloc::list(kind as usize, bytes, count - 1, &raw mut rest) {
+        rest = null_mut();
+    }
+    object.cast::<*mut c_void>().write_volatile(rest);
+    out.write_volatile(object);
 }
 
 #[unsafe(no_mangle)]

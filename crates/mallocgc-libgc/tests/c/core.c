@@ -44,6 +44,13 @@ int main(void) {
   for (int i = 0; i < 200000; i++) GC_malloc(100);
   CHECK(GC_get_gc_no() == cycles);
   GC_enable();
+  /* A heap made larger is filled before it is collected. */
+  GC_gcollect();
+  CHECK(GC_expand_hp(40 << 20) == 1 && GC_get_heap_size() >= 40 << 20);
+  cycles = GC_get_gc_no();
+  for (int i = 0; i < 200000; i++) GC_malloc(100);
+  CHECK(GC_get_gc_no() == cycles);
+  CHECK(GC_expand_hp((size_t)1 << 60) == 0);
   GC_printf("core %d %s %.2f %ld\n", 1, "two", 3.25, 4L);
   return 0;
 }
