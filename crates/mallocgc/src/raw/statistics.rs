@@ -266,23 +266,23 @@ impl Inner {
         stats.cleanups_panicked = specials.cleanups.panicked;
         stats.weak_handles = specials.weak_made - specials.weak_cleared;
         stats.weak_cleared = specials.weak_cleared;
-        self.memory_stats(&mut stats);
-        self.cycle_stats(&mut stats);
+        self.memory_stats(beside, &mut stats);
+        self.cycle_stats(beside, &mut stats);
         stats
     }
 
-    fn memory_stats(&self, stats: &mut MemStats) {
+    fn memory_stats(&self, beside: Beside, stats: &mut MemStats) {
         let space = &self.space;
         let meta = space.meta();
         // What is in use before what it is a part of, which only grows.
         let spans = space.span_count.load(Relaxed);
         stats.heap_inuse = space.used_bytes() as u64;
         let tables = space.table_bytes();
-        stats.heap_sys = (space.committed_bytes() as u64).max(stats.heap_inuse);
-        stats.heap_idle = stats.heap_sys.saturating_sub(stats.heap_inuse);
-        stats.heap_released = space.released_bytes().min(stats.heap_idle);
+        stats.heap_sys = beside.at_least(space.committed_bytes() as u64, stats.heap_inuse);
+        stats.heap_idle = stats.heap_sys.wrapping_sub(stats.heap_inuse);
+        stats.heap_released = beside.at_most(space.released_bytes(), stats.heap_idle);
         stats.span_sys = tables.spans as u64 + meta.bytes(MetaStat::Spans);
-        stats.span_inuse = ((spans * tables.span_record) as u64).min(stats.span_sys);
+        stats.span_inuse = beside.at_most((spans * tables.span_record) as u64, stats.span_sys);
         stats.cache_sys = meta.bytes(MetaStat::Caches);
         stats.cache_inuse = stats.cache_sys;
         stats.bucket_hash_sys = meta.bytes(MetaStat::Profile) + self.profile.bytes() as u64;
@@ -300,7 +300,7 @@ impl Inner {
             + stats.other_sys;
     }
 
-    fn cycle_stats(&self, stats: &mut MemStats) {
+    fn cycle_stats(&self, beside: Beside, stats: &mut MemStats) {
         let history = &self.history;
         let pauses = *history.pauses.lock();
         let pacer = *self.pacer.lock();
@@ -310,7 +310,8 @@ impl Inner {
         stats.last_gc = pauses.newest().map_or(0, |pause| pause.end_nanos);
         stats.pause_total_nanos = pauses.total_nanos();
         stats.num_gc = pauses.count();
-        stats.num_forced_gc = self.forced_cycles.load(Relaxed).min(stats.num_gc);
+        stats.num_forced_gc =
+            beside.at_most(self.forced_cycles.load(Relaxed), stats.num_gc);
         stats.pauses = pauses;
         stats.gc_cpu_fraction = history.cpu_fraction();
         stats.gc_cpu_nanos = history.gc_cpu_nanos.load(Relaxed);
@@ -477,5 +478,9 @@ mod tests {
             inner.space.freed_large_bytes.fetch_add(2 << 20, Relaxed);
         });
         assert_eq!(broken, [Some(Invariant::NoUnderflow), None], "large objects");
+        let broken = broken_by(|inner| {
+            inner.forced_cycles.fetch_add(1000, Relaxed);
+        });
+        assert!(broken[0].is_some() && broken[1].is_none(), "forced cycles: {broken:?}");
     }
 }
