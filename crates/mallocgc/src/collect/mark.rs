@@ -596,9 +596,11 @@ impl<'s, const SHARED: bool> Marker<'s, SHARED> {
         os::prefetch(address);
         // SAFETY: grey entries name registered classes.
         let info = unsafe { self.infos.add(grey.class()).as_ref() };
-        // Cells need not begin at a line: the last reference is on the second as often as not.
+        // Longer cells need not begin at a line: the last reference is on the second as often as not.
         let last = (info.mask | 1).ilog2() as usize * WORD_SIZE;
-        os::prefetch(address.add(last));
+        if info.cell_bytes > 16 {
+            os::prefetch(address.add(last));
+        }
         if last > LINE_BYTES {
             os::prefetch(address.add(LINE_BYTES));
         }

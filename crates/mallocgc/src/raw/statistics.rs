@@ -310,8 +310,7 @@ impl Inner {
         stats.last_gc = pauses.newest().map_or(0, |pause| pause.end_nanos);
         stats.pause_total_nanos = pauses.total_nanos();
         stats.num_gc = pauses.count();
-        stats.num_forced_gc =
-            beside.at_most(self.forced_cycles.load(Relaxed), stats.num_gc);
+        stats.num_forced_gc = beside.at_most(self.forced_cycles.load(Relaxed), stats.num_gc);
         stats.pauses = pauses;
         stats.gc_cpu_fraction = history.cpu_fraction();
         stats.gc_cpu_nanos = history.gc_cpu_nanos.load(Relaxed);
