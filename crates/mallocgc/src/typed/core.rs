@@ -276,6 +276,13 @@ impl Core {
         AllocError::NeedsBoundary(error)
     }
 
+    /// An error that is known without asking the heap.
+    #[cold]
+    pub(super) fn refuse(&self, error: RawError) -> AllocError {
+        self.raw.note(Err::<(), _>(error));
+        self.failed()
+    }
+
     /// An object of a kind whose cursor has none, or which is not where it is looked for first.
     #[cold]
     #[inline(never)]
@@ -295,7 +302,7 @@ impl Core {
 
     /// A place for no bytes, to which handles can be made.
     #[inline(always)]
-    fn nothing<T>(&self) -> Option<NonNull<T>> {
+    pub(super) fn nothing<T>(&self) -> Option<NonNull<T>> {
         if align_of::<T>() <= ZERO_BASE_ALIGN {
             return Some(self.raw.heap().zero_base().cast());
         }
@@ -304,7 +311,7 @@ impl Core {
 
     /// An object of its own for values without bytes.
     #[inline(never)]
-    fn byte_for<T>(&self) -> Option<NonNull<T>> {
+    pub(super) fn byte_for<T>(&self) -> Option<NonNull<T>> {
         let (align, flags) = (align_of::<T>(), AllocFlags::NO_TINY);
         let made = self.raw.mallocgc_aligned(1, align, Layout::NOSCAN, flags);
         self.raw.note(made).map(NonNull::cast)
@@ -375,21 +382,31 @@ impl Core {
             return self.byte_for();
         }
         let key = const { &Plan::<T>::ARRAY_KEY };
+        let place = self.allocate_bytes(key, bytes, align_of::<T>())?;
+        // SAFETY: so many bytes lie before the elements.
+        Some(unsafe { place.byte_add(Plan::<T>::ELEMENTS_OFFSET) }.cast())
+    }
+
+    /// An object of a kind, with as many bytes as are asked for; `None` as [`allocate`](Core::allocate).
+    #[inline]
+    pub(super) fn allocate_bytes(
+        &self,
+        key: &Key,
+        bytes: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
         let known = match self.kinds.at_once(key) {
             Some(known) => known,
             None => self.known(key)?,
         };
         let layout = self.layout_of(known);
-        let align = align_of::<T>().max(WORD_SIZE);
-        let place = match align {
-            WORD_SIZE => self.raw.alloc_whole(bytes, layout)?,
-            _ => {
+        match align.max(WORD_SIZE) {
+            WORD_SIZE => self.raw.alloc_whole(bytes, layout),
+            align => {
                 let flags = AllocFlags::NO_TINY;
-                self.raw.note(self.raw.mallocgc_aligned(bytes, align, layout, flags))?
+                self.raw.note(self.raw.mallocgc_aligned(bytes, align, layout, flags))
             }
-        };
-        // SAFETY: so many bytes lie before the elements.
-        Some(unsafe { place.byte_add(Plan::<T>::ELEMENTS_OFFSET) }.cast())
+        }
     }
 
     /// The array's elements are written.
