@@ -22,7 +22,7 @@
 //! and smallvec with the features of these names.
 //!
 //! A [`Heap`] belongs to its thread and takes objects of any type. A [`SharedHeap`] has a [`Mutator`] for each of its
-//! threads and takes what is `Send` and `Sync`.
+//! threads and takes what is `Send` and `Sync`; [`Cx::fork`] lets more threads work inside one `run`.
 //!
 //! Handles outside of objects are [`Root`], which keeps its object, [`Weak`], which does not, and [`DynamicRoot`], which keeps it as long as
 //! a [`DynamicRootSet`] lives. An [`Arena`] is a heap with one value from which all else is reached.
@@ -86,6 +86,7 @@ mod implementations;
 mod root;
 mod weak;
 mod heap;
+mod fork;
 mod arena;
 
 pub use self::arena::{Arena, rootless_mutate};
@@ -96,6 +97,7 @@ pub use self::dyn_trace::{DynTrace, dyn_trace};
 pub use self::dynamic_roots::{DynamicRoot, DynamicRootSet};
 pub use self::ephemeron::{Ephemeron, WeakMap};
 pub use self::family::Family;
+pub use self::fork::{Fork, ForkError, Forked};
 pub use self::gc::Gc;
 pub use self::gc_weak::GcWeak;
 #[doc(hidden)]
