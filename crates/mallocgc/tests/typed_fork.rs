@@ -322,7 +322,7 @@ fn a_panic_is_the_threads_own_if_it_is_joined_and_the_runs_if_not() {
                 Gc::new(cx, 1u64);
                 panic!("in a thread")
             });
-            let error = thread.unwrap().join().map(|()| ()).unwrap_err();
+            let error = thread.unwrap().join().unwrap_err();
             *error.downcast::<&str>().unwrap()
         });
         assert_eq!(text, "in a thread");
