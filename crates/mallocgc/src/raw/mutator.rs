@@ -126,7 +126,36 @@ pub struct Mutator {
 impl Mutator {
     pub(crate) fn attach(heap: &Heap) -> Result<Mutator, HeapError> {
         let inner = heap.inner();
-        let record = inner.world.attach(&inner.space).map_err(|error| match error {
+        Mutator::with_record(heap, inner.world.attach(&inner.space))
+    }
+
+    /// A mutator for another thread, which works inside this one's section: both are active. The other is given to its thread,
+    /// which calls [`adopt`](Mutator::adopt).
+    ///
+    /// # Safety
+    ///
+    /// This mutator stays active until the other is dropped, which happens before for all threads.
+    pub(crate) unsafe fn attach_within(&self) -> Result<Mutator, HeapError> {
+        if callback::is_inside() {
+            return Err(HeapError::Reentrant);
+        }
+        let inner = self.inner();
+        // SAFETY: the caller's promise.
+        let record = unsafe { inner.world.attach_within(&inner.space, self.record()) };
+        Mutator::with_record(&self.heap, record)
+    }
+
+    /// The calling thread is the mutator's from now on.
+    pub(crate) fn adopt(&self) {
+        self.record().thread.set_current();
+    }
+
+    fn with_record(
+        heap: &Heap,
+        record: Result<NonNull<MutatorRecord>, AttachError>,
+    ) -> Result<Mutator, HeapError> {
+        let inner = heap.inner();
+        let record = record.map_err(|error| match error {
             AttachError::OutOfMemory(error) => {
                 HeapError::OutOfMemory(AllocError::from_meta(0, error))
             }

@@ -23,7 +23,7 @@ pub struct Mutation<'gc> {
 impl<'gc> Mutation<'gc> {
     #[inline(always)]
     pub(super) fn core(&self) -> &Core {
-        // SAFETY: `Cx::with` made this for as long as it borrows the core.
+        // SAFETY: `Cx::with` made this for as long as it borrows the core, or `Cx::within`, whose caller promised it.
         unsafe { &*self.core }
     }
 
@@ -188,5 +188,14 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     pub(super) fn with<R>(core: &Core, f: impl for<'any> FnOnce(&'any Cx<'any, K>) -> R) -> R {
         let mutation = Mutation { core, brand: PhantomData };
         f(&Cx { mutation, kind: PhantomData })
+    }
+
+    /// A context of a core for another thread, inside this `run`.
+    ///
+    /// # Safety
+    ///
+    /// The core is from `Core::fork` of a context of the heap `'gc`, outlives the context, and belongs to this thread.
+    pub(super) unsafe fn within(core: &Core) -> Cx<'gc, K> {
+        Cx { mutation: Mutation { core, brand: PhantomData }, kind: PhantomData }
     }
 }

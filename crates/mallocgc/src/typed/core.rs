@@ -78,7 +78,7 @@ enum Shortage {
 ///
 /// 1. The raw mutator is active exactly while `depth` is not 0.
 /// 2. References exist on the thread's stack only while `depth` is not 0, and no boundary is
-///    crossed meanwhile.
+///    crossed meanwhile. That of a core from `fork` never is.
 /// 3. The cursors of `kinds` are the raw mutator's, each of its kind's class.
 pub(super) struct Core {
     pub(super) raw: raw::Mutator,
@@ -96,15 +96,41 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(raw: raw::Mutator) -> Core {
         raw.become_safe();
+        Core::at(raw, 0, Shortage::None)
+    }
+
+    fn at(raw: raw::Mutator, depth: usize, shortage: Shortage) -> Core {
         Core {
             generation: Cell::new(raw.inner().space.sweep_generation()),
             busy_boundary: Cell::new(raw.counts_polls()),
             raw,
-            depth: Cell::new(0),
-            shortage: Cell::new(Shortage::None),
+            depth: Cell::new(depth),
+            shortage: Cell::new(shortage),
             settling: Cell::new(false),
             kinds: Kinds::new(),
         }
+    }
+
+    /// The core of another thread inside this one's `run`: it meets no boundary.
+    ///
+    /// # Safety
+    ///
+    /// This one's `run` does not end before the other is dropped, which happens before for all threads.
+    pub(super) unsafe fn fork(&self) -> Result<Core, raw::HeapError> {
+        assert_ne!(self.depth.get(), 0, "a thread is added outside of `run`");
+        // SAFETY: the caller's promise, and invariant 1.
+        let raw = unsafe { self.raw.attach_within() }?;
+        Ok(Core::at(raw, 1, self.shortage.get()))
+    }
+
+    /// Whether the boundary at the end is to collect for an allocation that failed.
+    pub(super) fn has_shortage(&self) -> bool {
+        self.shortage.get() == Shortage::Met
+    }
+
+    /// Another thread inside this `run` had an allocation that failed.
+    pub(super) fn take_over_shortage(&self) {
+        self.set_shortage(Shortage::Met);
     }
 
     // --- boundaries --------------------------------------------------------
@@ -204,7 +230,7 @@ impl Core {
     /// Whether a boundary is wanted soon.
     #[inline]
     pub(super) fn wants_boundary(&self) -> bool {
-        self.shortage.get() == Shortage::Met || self.raw.is_asked()
+        self.has_shortage() || self.raw.is_asked()
     }
 
     // --- allocation --------------------------------------------------------
@@ -276,6 +302,13 @@ impl Core {
         AllocError::NeedsBoundary(error)
     }
 
+    /// An error that is known without asking the heap.
+    #[cold]
+    pub(super) fn refuse(&self, error: RawError) -> AllocError {
+        self.raw.note(Err::<(), _>(error));
+        self.failed()
+    }
+
     /// An object of a kind whose cursor has none, or which is not where it is looked for first.
     #[cold]
     #[inline(never)]
@@ -295,7 +328,7 @@ impl Core {
 
     /// A place for no bytes, to which handles can be made.
     #[inline(always)]
-    fn nothing<T>(&self) -> Option<NonNull<T>> {
+    pub(super) fn nothing<T>(&self) -> Option<NonNull<T>> {
         if align_of::<T>() <= ZERO_BASE_ALIGN {
             return Some(self.raw.heap().zero_base().cast());
         }
@@ -304,7 +337,7 @@ impl Core {
 
     /// An object of its own for values without bytes.
     #[inline(never)]
-    fn byte_for<T>(&self) -> Option<NonNull<T>> {
+    pub(super) fn byte_for<T>(&self) -> Option<NonNull<T>> {
         let (align, flags) = (align_of::<T>(), AllocFlags::NO_TINY);
         let made = self.raw.mallocgc_aligned(1, align, Layout::NOSCAN, flags);
         self.raw.note(made).map(NonNull::cast)
@@ -375,21 +408,31 @@ impl Core {
             return self.byte_for();
         }
         let key = const { &Plan::<T>::ARRAY_KEY };
+        let place = self.allocate_bytes(key, bytes, align_of::<T>())?;
+        // SAFETY: so many bytes lie before the elements.
+        Some(unsafe { place.byte_add(Plan::<T>::ELEMENTS_OFFSET) }.cast())
+    }
+
+    /// An object of a kind, with as many bytes as are asked for; `None` as [`allocate`](Core::allocate).
+    #[inline]
+    pub(super) fn allocate_bytes(
+        &self,
+        key: &Key,
+        bytes: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
         let known = match self.kinds.at_once(key) {
             Some(known) => known,
             None => self.known(key)?,
         };
         let layout = self.layout_of(known);
-        let align = align_of::<T>().max(WORD_SIZE);
-        let place = match align {
-            WORD_SIZE => self.raw.alloc_whole(bytes, layout)?,
-            _ => {
+        match align.max(WORD_SIZE) {
+            WORD_SIZE => self.raw.alloc_whole(bytes, layout),
+            align => {
                 let flags = AllocFlags::NO_TINY;
-                self.raw.note(self.raw.mallocgc_aligned(bytes, align, layout, flags))?
+                self.raw.note(self.raw.mallocgc_aligned(bytes, align, layout, flags))
             }
-        };
-        // SAFETY: so many bytes lie before the elements.
-        Some(unsafe { place.byte_add(Plan::<T>::ELEMENTS_OFFSET) }.cast())
+        }
     }
 
     /// The array's elements are written.
@@ -424,7 +467,9 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        // The raw mutator detaches active.
-        self.raw.become_active();
+        // The raw mutator detaches active, as one inside another's `run` is.
+        if self.depth.get() == 0 {
+            self.raw.become_active();
+        }
     }
 }

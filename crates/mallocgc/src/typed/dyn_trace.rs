@@ -67,6 +67,7 @@ unsafe impl<'gc, 'object> Trace<'gc> for dyn DynTrace<'gc> + 'object {
 
 /// Implements [`Trace`](crate::typed::Trace) for objects of a trait with the supertrait [`DynTrace`](crate::typed::DynTrace), which has an example. The heap's lifetime is
 /// `'gc`; further parameters come first: `dyn_trace!(<T> dyn Visitor<'gc, T> where T: Clone)`.
+/// Without such, objects of the trait can have a [`Root`](crate::typed::Root), too: `Root<dyn Shape<'static>>`.
 #[doc(inline)]
 pub use crate::__dyn_trace as dyn_trace;
 
@@ -94,5 +95,14 @@ macro_rules! __dyn_trace {
                 $crate::typed::DynTrace::<'gc>::dyn_trace(self, tracer);
             }
         }
+
+        const _: () = {
+            type At<'gc> = dyn $of + 'gc;
+            // SAFETY: the heap's lifetime is its only one.
+            unsafe impl $crate::typed::Handled for At<'static> {
+                type At<'gc> = At<'gc>;
+                type Wide = $crate::typed::__Whole<At<'static>>;
+            }
+        };
     };
 }

@@ -137,7 +137,7 @@ fn out_of_memory(core: &Core) -> ! {
 
 #[cold]
 #[inline(never)]
-fn no_memory(error: AllocError) -> ! {
+pub(super) fn no_memory(error: AllocError) -> ! {
     panic!("no memory for an object: {error}")
 }
 

@@ -22,7 +22,7 @@
 //! and smallvec with the features of these names.
 //!
 //! A [`Heap`] belongs to its thread and takes objects of any type. A [`SharedHeap`] has a [`Mutator`] for each of its
-//! threads and takes what is `Send` and `Sync`.
+//! threads and takes what is `Send` and `Sync`; [`Cx::fork`] lets more threads work inside one `run`.
 //!
 //! Handles outside of objects are [`Root`], which keeps its object, [`Weak`], which does not, and [`DynamicRoot`], which keeps it as long as
 //! a [`DynamicRootSet`] lives. An [`Arena`] is a heap with one value from which all else is reached.
@@ -73,6 +73,8 @@ mod gc;
 mod cell;
 mod shared_lock;
 mod family;
+mod header_slice;
+mod handled;
 mod gc_weak;
 mod ephemeron;
 mod unsize;
@@ -84,6 +86,7 @@ mod implementations;
 mod root;
 mod weak;
 mod heap;
+mod fork;
 mod arena;
 
 pub use self::arena::{Arena, rootless_mutate};
@@ -94,8 +97,13 @@ pub use self::dyn_trace::{DynTrace, dyn_trace};
 pub use self::dynamic_roots::{DynamicRoot, DynamicRootSet};
 pub use self::ephemeron::{Ephemeron, WeakMap};
 pub use self::family::Family;
+pub use self::fork::{Fork, ForkError, Forked};
 pub use self::gc::Gc;
 pub use self::gc_weak::GcWeak;
+#[doc(hidden)]
+pub use self::handled::Whole as __Whole;
+pub use self::handled::{Handled, Unsized};
+pub use self::header_slice::HeaderSlice;
 pub use self::heap::{Heap, Mutator, SharedHeap};
 pub use self::kind::{Accepts, Kind, Local, Shared};
 pub use self::root::Root;

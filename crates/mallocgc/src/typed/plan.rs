@@ -7,6 +7,8 @@
 //! elements by function [ count | elements ]
 //! ```
 //!
+//! A header and a slice are in `header_slice`.
+//!
 //! `alive` is 1 while the value may be traced. When a cycle finds the object dead the word is cleared,
 //! since the value is dropped later and what it refers to may be gone by then. `count` says how many elements
 //! were written, and is cleared for the same reason.
@@ -33,7 +35,40 @@ pub(super) struct Key {
 pub(super) enum Form {
     Mask(u64),
     RepeatedMask(u64),
+    /// A mask of the first words, and one that is repeated from there to the end.
+    Head(Head),
     Function(TraceFn),
+}
+
+/// Where references are that begin with others than they go on with.
+///
+/// # Invariants
+///
+/// 1. Both masks are below 2^32, `words` below 2^12 and `element_words` below 2^40.
+/// 2. An element has words unless its mask is 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    mask: u64,
+    words: usize,
+    element_mask: u64,
+    element_words: usize,
+}
+
+impl Form {
+    /// A head of `words`, and elements, if their mask is not 0; `None` if that is too much to be told so.
+    pub(super) const fn head(
+        mask: u64,
+        words: usize,
+        element_mask: u64,
+        element_words: usize,
+    ) -> Option<Form> {
+        let masks_fit = mask < 1 << 32 && element_mask < 1 << 32;
+        let fits = masks_fit && words < 1 << 12 && element_words < 1 << 40;
+        if !fits || element_mask != 0 && element_words == 0 {
+            return None;
+        }
+        Some(Form::Head(Head { mask, words, element_mask, element_words }))
+    }
 }
 
 /// What tells kinds of objects apart: two words that are the same for the same kind.
@@ -42,6 +77,7 @@ pub(super) enum Form {
 /// first                    second
 /// packed: 2^29 to 2^30     0         a mask of 16 bits, and bytes below 4096
 /// 2^62 + 2 bytes + form    mask      any other mask
+/// 2^61 + words + element   masks     a head and elements: 12, 40 and twice 32 bits
 /// ! address of function    bytes     negative as a signed number
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +111,11 @@ impl Key {
         match self.form {
             Form::Mask(mask) => Identity::of_mask(mask, self.bytes, 0),
             Form::RepeatedMask(mask) => Identity::of_mask(mask, self.bytes, 1),
+            // Invariant 1 of `Head`.
+            Form::Head(head) => Identity {
+                first: 1 << 61 | head.words << 40 | head.element_words,
+                second: head.mask as usize | (head.element_mask as usize) << 32,
+            },
             Form::Function(function) => {
                 Identity { first: !(function as usize), second: self.bytes }
             }
@@ -110,6 +151,13 @@ impl Key {
             Form::Mask(mask) => TypeLayout::mask_bits(words, &mask_bits(words, mask)),
             Form::RepeatedMask(mask) => {
                 TypeLayout::repeat_bits(0, &[], words, &mask_bits(words, mask))
+            }
+            Form::Head(Head { mask, words, element_mask: 0, .. }) => {
+                TypeLayout::mask_bits(words, &mask_bits(words, mask))
+            }
+            Form::Head(Head { mask, words, element_mask, element_words }) => {
+                let element = mask_bits(element_words, element_mask);
+                TypeLayout::repeat_bits(words, &mask_bits(words, mask), element_words, &element)
             }
             Form::Function(function) => Ok(TypeLayout::trace_beside(self.bytes, function)),
         }
@@ -243,6 +291,13 @@ mod tests {
             for mask in [0, 1, 3, (1 << 16) - 1, 1 << 16, u64::MAX] {
                 all.push(Key { form: Form::Mask(mask), bytes });
                 all.push(Key { form: Form::RepeatedMask(mask), bytes });
+            }
+            // The bytes of a head are in it.
+            for mask in [0, 1, (1 << 32) - 1] {
+                let form = Form::head(mask, 64 + bytes / 512, 1, 1 + bytes).unwrap();
+                all.push(Key { form, bytes });
+                let form = Form::head(1, 64, mask << 1 & 0xFFFF_FFFF, 1 + bytes).unwrap();
+                all.push(Key { form, bytes });
             }
             all.push(Key { form: Form::Function(trace), bytes });
         }

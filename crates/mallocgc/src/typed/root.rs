@@ -4,13 +4,15 @@ use crate::raw;
 use crate::typed::context::Cx;
 use crate::typed::family::Family;
 use crate::typed::gc::Gc;
+use crate::typed::handled::{Handled, Wide};
 use crate::typed::kind::{Accepts, Kind};
 use ::core::fmt;
 use ::core::marker::PhantomData;
 
 /// Keeps an object alive: an ordinary value, which can be stored, cloned, sent and dropped anywhere at any time.
 ///
-/// `F` is the object's type with `'static` for the heap's lifetime.
+/// `F` is the object's type with `'static` for the heap's lifetime: one that has a [`Family`], or a slice, a string, a
+/// [`HeaderSlice`](crate::typed::HeaderSlice) or a trait object ([`Handled`]).
 ///
 /// # Examples
 ///
@@ -40,13 +42,15 @@ use ::core::marker::PhantomData;
 ///     handle
 /// }
 /// ```
-pub struct Root<F: Family> {
+pub struct Root<F: ?Sized + Handled> {
     raw: raw::Root,
+    /// What a reference to such an object is besides its address.
+    wide: F::Wide,
     /// Invariant: a supertype of `F` may be the family of other objects.
-    family: PhantomData<fn(F) -> F>,
+    family: PhantomData<fn(Box<F>) -> Box<F>>,
 }
 
-impl<F: Family> Root<F> {
+impl<F: ?Sized + Handled> Root<F> {
     /// Keeps an object alive. Any thread of the heap can get it, so the heap must accept its type, which may be one
     /// of a part.
     ///
@@ -59,7 +63,7 @@ impl<F: Family> Root<F> {
     ) -> Root<F> {
         let raw = cx.heap().root(object.as_non_null().cast());
         let raw = raw.unwrap_or_else(|error| panic!("no memory for a root: {error}"));
-        Root { raw, family: PhantomData }
+        Root { raw, wide: F::Wide::of(object), family: PhantomData }
     }
 
     /// The object.
@@ -90,9 +94,12 @@ impl<F: Family> Root<F> {
             return None;
         }
         // The handle has kept it alive, and it was made of such a reference.
-        Some(Gc::from_pointer(self.raw.get().cast()))
+        // SAFETY: so both parts are those of one.
+        Some(unsafe { self.wide.with_address(self.raw.get()) })
     }
+}
 
+impl<F: Family> Root<F> {
     /// Lets the handle keep another object alive instead.
     ///
     /// # Panics
@@ -121,15 +128,15 @@ impl<F: Family> Root<F> {
     }
 }
 
-impl<F: Family> Clone for Root<F> {
+impl<F: ?Sized + Handled> Clone for Root<F> {
     fn clone(&self) -> Root<F> {
         let raw = self.raw.try_clone();
         let raw = raw.unwrap_or_else(|error| panic!("no memory for a root: {error}"));
-        Root { raw, family: PhantomData }
+        Root { raw, wide: self.wide, family: PhantomData }
     }
 }
 
-impl<F: Family> fmt::Debug for Root<F> {
+impl<F: ?Sized + Handled> fmt::Debug for Root<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Root({:?})", self.raw.get())
     }
@@ -160,7 +167,7 @@ impl<'gc, K: Kind> Cx<'gc, K> {
     /// assert_eq!(heap.run(|cx| *first.get(cx)), 1);
     /// # Ok::<(), mallocgc::raw::HeapError>(())
     /// ```
-    pub fn root<F: Family>(&self, object: Gc<'gc, F::At<'gc>>) -> Root<F>
+    pub fn root<F: ?Sized + Handled>(&self, object: Gc<'gc, F::At<'gc>>) -> Root<F>
     where
         K: Accepts<F::At<'gc>>,
     {

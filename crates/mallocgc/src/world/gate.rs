@@ -126,6 +126,13 @@ impl Gate {
         false
     }
 
+    /// Makes a mutator active whether the gate is open or not: inside the section of another that is active and stays so for longer.
+    /// Under the lock that the collector reads states with, so that it has not passed this one by.
+    pub(crate) fn enter_within(&self, state: &State) {
+        // Relaxed: published by the lock. What the collector did the other mutator has seen, and its thread this one's.
+        state.0.store(ACTIVE, Relaxed);
+    }
+
     /// Makes a mutator safe; what was asked of it, `STOP` among it if the
     /// collector may be waiting for it.
     #[inline(always)]

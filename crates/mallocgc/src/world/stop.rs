@@ -121,6 +121,41 @@ impl World {
         }
         let mut mutators = self.mutators.lock();
         let own = os::thread_id();
+        if is_attached(&mutators, own) {
+            return Err(AttachError::AlreadyAttached);
+        }
+        let record = self.add(&mut mutators, space)?;
+        drop(mutators);
+        // SAFETY: records live as long as the heap.
+        self.enter(unsafe { record.as_ref() });
+        Ok(record)
+    }
+
+    /// A record for a thread that works inside the section of another mutator, active. It does not wait for a stop that
+    /// waits for that mutator.
+    ///
+    /// # Safety
+    ///
+    /// `outer` is this thread's, and stays active until the record is detached, which happens before for all threads.
+    pub(crate) unsafe fn attach_within(
+        &self,
+        space: &Space,
+        outer: &MutatorRecord,
+    ) -> Result<NonNull<MutatorRecord>, AttachError> {
+        assert!(outer.state.is_active(), "a thread is added to a mutator that is not active");
+        let mut mutators = self.mutators.lock();
+        let record = self.add(&mut mutators, space)?;
+        // SAFETY: records live as long as the heap.
+        self.gate.enter_within(&unsafe { record.as_ref() }.state);
+        Ok(record)
+    }
+
+    /// A record that is in use, of this thread.
+    fn add(
+        &self,
+        mutators: &mut Mutators,
+        space: &Space,
+    ) -> Result<NonNull<MutatorRecord>, AttachError> {
         let mut at = mutators.head;
         let mut found = None;
         while let Some(record) = at {
@@ -129,8 +164,6 @@ impl World {
             // Relaxed: read and written under the lock.
             if !record_ref.in_use.load(Relaxed) {
                 found = Some(record);
-            } else if record_ref.thread.get().id() == own {
-                return Err(AttachError::AlreadyAttached);
             }
             at = NonNull::new(record_ref.next.load(Relaxed));
         }
@@ -166,8 +199,6 @@ impl World {
         record_ref.thread.set_current();
         mutators.attached += 1;
         self.attached.store(mutators.attached, Relaxed);
-        drop(mutators);
-        self.enter(record_ref);
         Ok(record)
     }
 
@@ -395,6 +426,13 @@ fn first_abandoned(mutators: &Mutators) -> Option<NonNull<MutatorRecord>> {
         at = NonNull::new(record_ref.next.load(Relaxed));
     }
     None
+}
+
+/// Whether a thread has a record.
+fn is_attached(mutators: &Mutators, thread: u32) -> bool {
+    let mut found = false;
+    for_each(mutators, |record| found |= record.thread.get().id() == thread);
+    found
 }
 
 fn first_active(mutators: &Mutators) -> Option<ThreadLabel> {

@@ -5,7 +5,7 @@
 //! collects, and then knows more: what is dead is gone, once.
 
 use crate::model::{Id, Model, Node};
-use crate::world::{Accepts, Changes, Form, World};
+use crate::world::{Accepts, Changes, Form, Job, World};
 use mallocgc::typed::{Cx, Mutator};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -179,7 +179,7 @@ impl<'m, W: World> Machine<'m, W> {
     }
 
     fn operation<'gc>(&mut self, cx: &Cx<'gc, W::Kind>, locals: &mut Locals<'gc, W>) {
-        match self.dice.below(20) {
+        match self.dice.below(22) {
             0..2 => self.load(cx, locals),
             2..6 => self.follow(locals),
             6..11 => self.make(cx, locals),
@@ -221,9 +221,12 @@ impl<'m, W: World> Machine<'m, W> {
                     locals.push((any, *id));
                 }
             }
+            19 => self.enter(cx, locals),
+            20 if self.dice.one_in(8) => self.make_apart(cx, locals),
             _ => {
                 let Some(&(any, id)) = self.dice.pick(locals) else { return };
                 self.compare(any, id, 20);
+                self.compare_pairs(cx, any, id, locals);
                 if let Some(target) = self.weak_target(cx, any, id) {
                     locals.push(target);
                 }
@@ -300,8 +303,13 @@ impl<'m, W: World> Machine<'m, W> {
         all.find(|(_, id)| accepts(self.model.node(*id).form)).copied()
     }
 
-    fn make<'gc>(&mut self, cx: &Cx<'gc, W::Kind>, locals: &mut Locals<'gc, W>) {
-        let Some(&form) = self.dice.pick(self.settings.forms) else { return };
+    /// Form, number and edges of a new object, if there is what it needs.
+    #[allow(clippy::type_complexity)]
+    fn choose<'gc>(
+        &mut self,
+        locals: &Locals<'gc, W>,
+    ) -> Option<(Form, u64, Vec<Option<(W::Any<'gc>, Id)>>)> {
+        let form = *self.dice.pick(self.settings.forms)?;
         let count = match form.edges() {
             Some(count) => count,
             None if self.dice.one_in(50) => self.dice.below(3000),
@@ -315,16 +323,51 @@ impl<'m, W: World> Machine<'m, W> {
                 edges.push(None);
             }
             if form.requires(edge) && edges[edge].is_none() {
-                return;
+                return None;
             }
         }
         let number = if form.has_number() { self.dice.next() >> 8 } else { 0 };
         // That of the empty string is zero.
         let empty = form == Form::Text && number.is_multiple_of(8);
-        let number = if empty { 0 } else { number };
-        let new = self.add(cx, form, number, &edges);
+        Some((form, if empty { 0 } else { number }, edges))
+    }
+
+    fn make<'gc>(&mut self, cx: &Cx<'gc, W::Kind>, locals: &mut Locals<'gc, W>) {
+        if let Some((form, number, edges)) = self.choose(locals) {
+            let new = self.add(cx, form, number, &edges);
+            self.take_in(cx, new, locals);
+        }
+    }
+
+    /// Makes several objects, on several threads if the heap has such.
+    fn make_apart<'gc>(&mut self, cx: &Cx<'gc, W::Kind>, locals: &mut Locals<'gc, W>) {
+        let chosen: Vec<_> = (0..9).filter_map(|_| self.choose(locals)).collect();
+        let jobs: Vec<_> = chosen
+            .iter()
+            .map(|&(form, number, ref edges)| Job {
+                form,
+                number,
+                edges: edges.iter().map(|edge| edge.map(|(any, _)| any)).collect(),
+                drops: Arc::default(),
+            })
+            .collect();
+        let drops: Vec<_> = jobs.iter().map(|job| job.drops.clone()).collect();
+        let made = W::make_apart(cx, jobs);
+        assert_eq!(made.len(), chosen.len());
+        for ((any, drops), (form, number, edges)) in made.into_iter().zip(drops).zip(chosen) {
+            let new = self.note(any, form, number, &edges, drops);
+            self.take_in(cx, new, locals);
+        }
+    }
+
+    /// Lets what is new become part of something, mostly.
+    fn take_in<'gc>(
+        &mut self,
+        cx: &Cx<'gc, W::Kind>,
+        new: (W::Any<'gc>, Id),
+        locals: &mut Locals<'gc, W>,
+    ) {
         locals.push(new);
-        // Most become part of something.
         for _ in 0..4 {
             let holder = locals[self.dice.below(locals.len())];
             let edges = self.model.edges(holder.1);
@@ -342,14 +385,89 @@ impl<'m, W: World> Machine<'m, W> {
         edges: &[Option<(W::Any<'gc>, Id)>],
     ) -> (W::Any<'gc>, Id) {
         let drops = Arc::default();
+        let known: Vec<_> = edges.iter().map(|edge| edge.map(|(any, _)| any)).collect();
+        let any = W::make(cx, form, number, &known, &drops);
+        self.note(any, form, number, edges, drops)
+    }
+
+    /// What was made comes into the model.
+    fn note<'gc>(
+        &mut self,
+        any: W::Any<'gc>,
+        form: Form,
+        number: u64,
+        edges: &[Option<(W::Any<'gc>, Id)>],
+        drops: Arc<AtomicU32>,
+    ) -> (W::Any<'gc>, Id) {
         let known = edges.iter().map(|edge| edge.map(|(_, id)| id)).collect();
-        let edges: Vec<_> = edges.iter().map(|edge| edge.map(|(any, _)| any)).collect();
-        let any = W::make(cx, form, number, &edges, &drops);
         let seen = W::look(any);
         let id = self.model.add_object(&seen, known, drops);
         assert_eq!((seen.form, seen.number), (form, number), "{}: just made", self.name);
         self.same(any, id);
         (any, id)
+    }
+
+    /// Enters something into a table, gives a pair another value, or takes something out.
+    fn enter<'gc>(&mut self, cx: &Cx<'gc, W::Kind>, locals: &mut Locals<'gc, W>) {
+        let forms = [Form::Table, Form::Pair];
+        let holders = locals.iter().filter(|(_, id)| forms.contains(&self.model.node(*id).form));
+        let holders: Vec<_> = holders.copied().collect();
+        let conses = locals.iter().filter(|(_, id)| self.model.node(*id).form == Form::Cons);
+        let conses: Vec<_> = conses.copied().collect();
+        let Some(&(any, id)) = self.dice.pick(&holders) else { return };
+        let (Some(&key), Some(&value)) = (self.dice.pick(&conses), self.dice.pick(&conses)) else {
+            return;
+        };
+        let known = self.model.node(id).pairs.iter().any(|(known, _)| *known == key.1);
+        let is_pair = self.model.node(id).form == Form::Pair;
+        if is_pair && !known {
+            return;
+        }
+        let value = (is_pair || !known || !self.dice.one_in(3)).then_some(value);
+        W::enter(cx, any, key.0, value.map(|(any, _)| any));
+        self.model.enter(id, key.1, value.map(|(_, id)| id));
+        self.compare_pairs(cx, any, id, locals);
+    }
+
+    /// Compares the pairs of an object, if it is one of those: all are known, and all whose keys are in hand are there.
+    fn compare_pairs<'gc>(
+        &self,
+        cx: &Cx<'gc, W::Kind>,
+        any: W::Any<'gc>,
+        id: Id,
+        locals: &mut Locals<'gc, W>,
+    ) {
+        let node = self.model.node(id);
+        if !matches!(node.form, Form::Pair | Form::Table) {
+            return;
+        }
+        let pairs = W::pairs(cx, any);
+        let (mut found, mut first) = (BTreeSet::new(), None);
+        for &(key, value) in &pairs {
+            let seen = W::look(key);
+            let is_key = |known: &Id| {
+                self.model
+                    .nodes
+                    .get(known)
+                    .is_some_and(|node| (node.address, node.number) == (seen.address, seen.number))
+            };
+            let known = node.pairs.iter().find(|(known, _)| is_key(known));
+            let Some(&(key_id, value_id)) = known else {
+                panic!("{}, operation {}: {id} has {key:?}", self.name, self.operations)
+            };
+            self.same(key, key_id);
+            self.same(value, value_id);
+            found.insert(key_id);
+            first.get_or_insert(((key, key_id), (value, value_id)));
+        }
+        let hand: BTreeSet<Id> = locals.iter().map(|(_, id)| *id).collect();
+        for (key, _) in &node.pairs {
+            let lost = hand.contains(key) && !found.contains(key);
+            assert!(!lost, "{}, operation {}: {id} lost {key}", self.name, self.operations);
+        }
+        if let Some((key, value)) = first {
+            locals.extend([key, value]);
+        }
     }
 
     /// Lets an edge lead elsewhere, or nowhere.
@@ -501,6 +619,16 @@ impl<'m, W: World> Machine<'m, W> {
                     let there = self.weak_target(cx, any, id).is_some();
                     assert_eq!(there, alive.contains(&weak), "{}: {weak}, of {id}", self.name);
                 }
+                let node = self.model.node(id);
+                if matches!(node.form, Form::Pair | Form::Table) {
+                    let expected = node.pairs.iter().filter(|(key, _)| alive.contains(key));
+                    let expected: BTreeSet<usize> =
+                        expected.map(|(key, _)| self.model.node(*key).address).collect();
+                    let there = W::pairs(cx, any).into_iter().map(|(key, _)| W::look(key).address);
+                    let there: BTreeSet<usize> = there.collect();
+                    assert_eq!(there, expected, "{}: pairs of {id}", self.name);
+                    W::sweep(cx, any);
+                }
             }
         });
     }
@@ -540,6 +668,9 @@ impl<'m, W: World> Machine<'m, W> {
             // Nobody asks any more for a part that is not kept, though its row may be alive.
             alive.contains(id) || (lives && weaks.contains(id))
         });
+        for node in self.model.nodes.values_mut() {
+            node.pairs.retain(|(key, _)| alive.contains(key));
+        }
         if self.weaks.len() > 50 {
             self.weaks.drain(..25);
         }

@@ -19,6 +19,8 @@ pub(crate) struct Node {
     edges: Vec<Option<Id>>,
     /// What it leads to without keeping it.
     pub(crate) weak: Option<Id>,
+    /// Its keys, each with what lives as long.
+    pub(crate) pairs: Vec<(Id, Id)>,
     /// The row that a cell is a part of, and which it is.
     part_of: Option<(Id, usize)>,
     /// How often the object was dropped.
@@ -34,6 +36,9 @@ impl Node {
             Form::Text => usize::from(!text(self.number).is_empty()),
             // With what its weak reference consists of.
             Form::Loose => 2,
+            // An object for each.
+            Form::Pair => 2,
+            Form::Table => 1 + self.pairs.len(),
             _ => 1,
         }
     }
@@ -64,16 +69,26 @@ impl Model {
         drops: Arc<AtomicU32>,
     ) -> Id {
         let Seen { form, address, number, .. } = *seen;
-        let weak = if form == Form::Loose { edges.pop().flatten() } else { None };
-        self.add(Node { form, number, address, edges, weak, part_of: None, drops })
+        let weak = match form {
+            Form::Loose => edges.pop().flatten(),
+            // Itself.
+            Form::Widget => Some(self.next + 1),
+            _ => None,
+        };
+        let pairs = match form {
+            Form::Pair => edges.drain(..2).flatten().collect::<Vec<_>>(),
+            _ => Vec::new(),
+        };
+        let pairs = pairs.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        self.add(Node { form, number, address, edges, weak, pairs, part_of: None, drops })
     }
 
     pub(crate) fn add_part<A>(&mut self, seen: &Seen<A>, row: Id, edge: usize) -> Id {
         let Seen { form, address, number, .. } = *seen;
         let part_of = Some((row, edge));
         let drops = Arc::default();
-        let edges = Vec::new();
-        self.add(Node { form, number, address, edges, weak: None, part_of, drops })
+        let (edges, pairs) = (Vec::new(), Vec::new());
+        self.add(Node { form, number, address, edges, weak: None, pairs, part_of, drops })
     }
 
     pub(crate) fn node(&self, id: Id) -> &Node {
@@ -107,20 +122,44 @@ impl Model {
     pub(crate) fn reachable(&self, from: impl IntoIterator<Item = Id>) -> BTreeSet<Id> {
         let mut found = BTreeSet::new();
         let mut open: Vec<Id> = from.into_iter().collect();
-        while let Some(id) = open.pop() {
-            if found.insert(id) {
-                let node = self.node(id);
-                open.extend(node.part_of.map(|(row, _)| row));
-                open.extend(node.edges.iter().flatten());
+        // Of objects that were found.
+        let mut pairs = Vec::new();
+        loop {
+            while let Some(id) = open.pop() {
+                if found.insert(id) {
+                    let node = self.node(id);
+                    open.extend(node.part_of.map(|(row, _)| row));
+                    open.extend(node.edges.iter().flatten());
+                    pairs.extend(&node.pairs);
+                }
+            }
+            // A value is found with its key.
+            pairs.retain(|(key, value)| {
+                let reached = found.contains(key);
+                if reached {
+                    open.push(*value);
+                }
+                !reached
+            });
+            if open.is_empty() {
+                return found;
             }
         }
-        found
+    }
+
+    /// Enters a value for a key, or takes the key out.
+    pub(crate) fn enter(&mut self, id: Id, key: Id, value: Option<Id>) {
+        let node = self.nodes.get_mut(&id).expect("the object is known");
+        node.pairs.retain(|(known, _)| *known != key);
+        node.pairs.extend(value.map(|value| (key, value)));
     }
 
     /// Whether a weak reference leads from what is inside to what is outside, or the other way.
     pub(crate) fn is_crossed(&self, inside: &BTreeSet<Id>) -> bool {
         self.nodes.iter().any(|(id, node)| {
-            node.weak.is_some_and(|weak| inside.contains(id) != inside.contains(&weak))
+            let crosses = |other: &Id| inside.contains(id) != inside.contains(other);
+            node.weak.is_some_and(|weak| crosses(&weak))
+                || node.pairs.iter().any(|(key, value)| crosses(key) || crosses(value))
         })
     }
 

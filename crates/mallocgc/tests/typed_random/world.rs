@@ -1,8 +1,8 @@
 //! The objects of the random programs: types of every kind that the safe interface knows, behind one trait.
 
 use mallocgc::typed::{
-    Cx, Gc, GcWeak, Kind, Local, Lock, Mutation, OnceLock, RefLock, Root, Shared, SharedLock, Slot,
-    Trace, Weak,
+    Cx, Ephemeron, Gc, GcWeak, HeaderSlice, Kind, Local, Lock, Mutation, OnceLock, RefLock, Root,
+    Shared, SharedLock, Slot, Trace, Weak, WeakMap,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +35,16 @@ pub(crate) enum Form {
     Tree,
     /// A weak reference.
     Loose,
+    /// A number and slots in one object.
+    Closure,
+    /// A number, a destructor and cells with any reference in one object.
+    Record,
+    /// A handle to itself, a slot and a destructor.
+    Widget,
+    /// A key, and what lives as long.
+    Pair,
+    /// A map of such.
+    Table,
 }
 
 /// What an edge may lead to.
@@ -53,7 +63,7 @@ pub(crate) enum Changes {
 }
 
 impl Form {
-    pub(crate) const ALL: [Form; 12] = [
+    pub(crate) const ALL: [Form; 17] = [
         Form::Cons,
         Form::Case,
         Form::Words,
@@ -66,10 +76,15 @@ impl Form {
         Form::Late,
         Form::Tree,
         Form::Loose,
+        Form::Closure,
+        Form::Record,
+        Form::Widget,
+        Form::Pair,
+        Form::Table,
     ];
 
     /// Forms whose references are words at fixed places, so that their heap can be marked beside its mutators.
-    pub(crate) const BY_MASK: [Form; 10] = [
+    pub(crate) const BY_MASK: [Form; 12] = [
         // More of those that lead on.
         Form::Cons,
         Form::Cons,
@@ -81,16 +96,18 @@ impl Form {
         Form::Plain,
         Form::Shown,
         Form::Loose,
+        Form::Closure,
+        Form::Pair,
     ];
 
     /// How many edges a new object has; `None` is as many as one likes. That of a loose one is none later, but what it
-    /// is weak of.
+    /// is weak of, and those of a pair are its key and its value.
     pub(crate) fn edges(self) -> Option<usize> {
         match self {
-            Form::Words | Form::Bag | Form::Row => None,
-            Form::Text | Form::Plain => Some(0),
-            Form::Shown | Form::Cell | Form::Late | Form::Loose => Some(1),
-            Form::Tree => Some(2),
+            Form::Words | Form::Bag | Form::Row | Form::Closure | Form::Record => None,
+            Form::Text | Form::Plain | Form::Table => Some(0),
+            Form::Shown | Form::Cell | Form::Late | Form::Loose | Form::Widget => Some(1),
+            Form::Tree | Form::Pair => Some(2),
             Form::Cons => Some(3),
             Form::Case => Some(5),
         }
@@ -104,13 +121,14 @@ impl Form {
             (Form::Case, 3) => Accepts::Only(Form::Plain),
             (Form::Case, _) => Accepts::Only(Form::Case),
             (Form::Cons | Form::Words | Form::Shown | Form::Loose, _) => Accepts::Only(Form::Cons),
+            (Form::Closure | Form::Widget | Form::Pair, _) => Accepts::Only(Form::Cons),
             _ => Accepts::Any,
         }
     }
 
     /// An edge that is never absent.
     pub(crate) fn requires(self, edge: usize) -> bool {
-        self == Form::Case && edge < 3 || self == Form::Loose
+        self == Form::Case && edge < 3 || matches!(self, Form::Loose | Form::Pair)
     }
 
     pub(crate) fn changes(self, edge: usize) -> Changes {
@@ -123,12 +141,15 @@ impl Form {
 
     /// Whether the objects count how often they are dropped.
     pub(crate) fn drops(self) -> bool {
-        matches!(self, Form::Plain | Form::Bag)
+        matches!(self, Form::Plain | Form::Bag | Form::Record | Form::Widget)
     }
 
     /// Whether there are handles to the form: its objects have a size.
     pub(crate) fn has_handles(self) -> bool {
-        !matches!(self, Form::Words | Form::Text | Form::Shown | Form::Row)
+        !matches!(
+            self,
+            Form::Words | Form::Text | Form::Shown | Form::Row | Form::Closure | Form::Record
+        )
     }
 
     /// Whether the objects hold a number.
@@ -146,6 +167,14 @@ pub(crate) struct Seen<A> {
     pub(crate) edges: Vec<Option<A>>,
 }
 
+/// An object that is to be made.
+pub(crate) struct Job<A> {
+    pub(crate) form: Form,
+    pub(crate) number: u64,
+    pub(crate) edges: Vec<Option<A>>,
+    pub(crate) drops: Arc<AtomicU32>,
+}
+
 /// The objects of one kind of heap.
 pub(crate) trait World: Sized {
     type Kind: Kind;
@@ -161,6 +190,11 @@ pub(crate) trait World: Sized {
         edges: &[Option<Self::Any<'gc>>],
         drops: &Arc<AtomicU32>,
     ) -> Self::Any<'gc>;
+    /// The same by several threads, if the heap has such.
+    fn make_apart<'gc>(
+        cx: &Cx<'gc, Self::Kind>,
+        jobs: Vec<Job<Self::Any<'gc>>>,
+    ) -> Vec<Self::Any<'gc>>;
     fn look<'gc>(any: Self::Any<'gc>) -> Seen<Self::Any<'gc>>;
     fn set<'gc>(
         cx: &Cx<'gc, Self::Kind>,
@@ -182,6 +216,20 @@ pub(crate) trait World: Sized {
     fn is_dead(weak: &Self::Weak) -> bool;
     /// What a loose object leads to, if that is there.
     fn weak_target<'gc>(cx: &Cx<'gc, Self::Kind>, loose: Self::Any<'gc>) -> Option<Self::Any<'gc>>;
+    /// The keys of a pair or table that are there, with their values.
+    fn pairs<'gc>(
+        cx: &Cx<'gc, Self::Kind>,
+        any: Self::Any<'gc>,
+    ) -> Vec<(Self::Any<'gc>, Self::Any<'gc>)>;
+    /// Enters a value for a key into a table or lets a pair have it, or takes the key out of the table.
+    fn enter<'gc>(
+        cx: &Cx<'gc, Self::Kind>,
+        any: Self::Any<'gc>,
+        key: Self::Any<'gc>,
+        value: Option<Self::Any<'gc>>,
+    );
+    /// Forgets the keys of a table that are gone.
+    fn sweep<'gc>(cx: &Cx<'gc, Self::Kind>, table: Self::Any<'gc>);
 }
 
 /// Counts how often it is dropped.
@@ -262,6 +310,65 @@ impl<'gc, T: Copy + Trace<'gc>> List<'gc, T> for SharedLock<Vec<T>> {
     }
 }
 
+/// A cell of anything, in either kind of heap.
+trait Hold<'gc, T> {
+    fn hold(value: T) -> Self;
+    fn see<R>(&self, see: impl FnOnce(&T) -> R) -> R;
+    fn alter<R>(&self, mutation: &Mutation<'gc>, alter: impl FnOnce(&mut T) -> R) -> R;
+}
+
+impl<'gc, T: Trace<'gc>> Hold<'gc, T> for RefLock<T> {
+    fn hold(value: T) -> Self {
+        RefLock::new(value)
+    }
+    fn see<R>(&self, see: impl FnOnce(&T) -> R) -> R {
+        see(&self.borrow())
+    }
+    fn alter<R>(&self, mutation: &Mutation<'gc>, alter: impl FnOnce(&mut T) -> R) -> R {
+        alter(&mut self.borrow_mut(mutation))
+    }
+}
+
+impl<'gc, T: Trace<'gc>> Hold<'gc, T> for SharedLock<T> {
+    fn hold(value: T) -> Self {
+        SharedLock::new(value)
+    }
+    fn see<R>(&self, see: impl FnOnce(&T) -> R) -> R {
+        see(&self.read())
+    }
+    fn alter<R>(&self, mutation: &Mutation<'gc>, alter: impl FnOnce(&mut T) -> R) -> R {
+        alter(&mut self.write(mutation))
+    }
+}
+
+/// Does jobs one after the other.
+macro_rules! in_turn {
+    ($cx:expr, $jobs:expr, $work:expr) => {
+        $jobs.into_iter().map(|job| $work($cx, job)).collect()
+    };
+}
+
+/// Does jobs on two threads more.
+macro_rules! on_threads {
+    ($cx:expr, $jobs:expr, $work:expr) => {
+        $cx.fork(|fork| {
+            let mut jobs = $jobs;
+            let rest = jobs.split_off(jobs.len() / 3);
+            let mut parts = [rest, Vec::new()];
+            parts[1] = parts[0].split_off(parts[0].len() / 2);
+            let threads = parts.map(|jobs| {
+                let work = move |cx: &Cx<'gc, Shared>| -> Vec<_> { in_turn!(cx, jobs, $work) };
+                fork.spawn(work).unwrap()
+            });
+            let mut made: Vec<_> = in_turn!($cx, jobs, $work);
+            for thread in threads {
+                made.extend(thread.join().unwrap());
+            }
+            made
+        })
+    };
+}
+
 /// What objects behind a trait must be in a heap of one thread.
 pub(crate) trait Anything {}
 impl<T> Anything for T {}
@@ -283,7 +390,7 @@ macro_rules! only {
 /// Types, and the trait for them. `$word` is a cell of a reference, `$place` one of any copy, `$list` one of a vector.
 macro_rules! world {
     (
-        $name:ident in $module:ident: $kind:ty, $word:ident, $place:ident, $list:ident, $bound:ident;
+        $name:ident in $module:ident: $kind:ty, $word:ident, $place:ident, $list:ident, $bound:ident, $apart:ident;
         $($form:ident($of:ty))*
     ) => {
         pub(crate) mod $module {
@@ -380,6 +487,32 @@ macro_rules! world {
                 weak: GcWeak<'gc, Cons<'gc>>,
             }
 
+            pub(crate) type Closure<'gc> = HeaderSlice<u64, [Slot<Option<Gc<'gc, Cons<'gc>>>>]>;
+
+            pub(crate) type Record<'gc> = HeaderSlice<(u64, Counted), [Cell<'gc>]>;
+
+            #[derive(Trace)]
+            pub(crate) struct Widget<'gc> {
+                number: u64,
+                this: Weak<Widget<'static>>,
+                next: Slot<Option<Gc<'gc, Cons<'gc>>>>,
+                counted: Counted,
+            }
+
+            type Weakly<'gc> = Ephemeron<'gc, Cons<'gc>, Cons<'gc>>;
+
+            #[derive(Trace)]
+            pub(crate) struct Pair<'gc> {
+                number: u64,
+                pair: Weakly<'gc>,
+            }
+
+            #[derive(Trace)]
+            pub(crate) struct Table<'gc> {
+                number: u64,
+                map: $list<WeakMap<'gc, Cons<'gc>, Cons<'gc>>>,
+            }
+
             #[derive(Clone, Copy, Trace)]
             pub(crate) enum Any<'gc> {
                 Cons(Gc<'gc, Cons<'gc>>),
@@ -394,6 +527,11 @@ macro_rules! world {
                 Late(Gc<'gc, Late<'gc>>),
                 Tree(Gc<'gc, Tree<'gc>>),
                 Loose(Gc<'gc, Loose<'gc>>),
+                Closure(Gc<'gc, Closure<'gc>>),
+                Record(Gc<'gc, Record<'gc>>),
+                Widget(Gc<'gc, Widget<'gc>>),
+                Pair(Gc<'gc, Pair<'gc>>),
+                Table(Gc<'gc, Table<'gc>>),
             }
 
             impl fmt::Debug for Any<'_> {
@@ -483,6 +621,38 @@ macro_rules! world {
                             let weak = Gc::downgrade(cx, only!(edges[0], Any::Cons).unwrap());
                             Any::Loose(Gc::new(cx, Loose { number, weak }))
                         }
+                        Form::Closure => {
+                            let slot = |edge: Option<Any<'gc>>| Slot::new(only!(edge, Any::Cons));
+                            // One way or the other.
+                            Any::Closure(match number % 2 {
+                                0 => HeaderSlice::from_fn(cx, number, edges.len(), |n| slot(edges[n])),
+                                _ => HeaderSlice::from_iter(cx, number, edges.iter().map(|&edge| slot(edge))),
+                            })
+                        }
+                        Form::Record => {
+                            let cell = |n: usize| Place::new(edges[n]);
+                            let header = (number, counted());
+                            Any::Record(HeaderSlice::from_fn(cx, header, edges.len(), cell))
+                        }
+                        Form::Widget => {
+                            let next = only!(edges[0], Any::Cons);
+                            let widget = cx.new_cyclic::<Widget<'static>>(|this| {
+                                assert!(this.upgrade(cx).is_none());
+                                let (this, next) = (this.clone(), Slot::new(next));
+                                Widget { number, this, next, counted: counted() }
+                            });
+                            Any::Widget(widget)
+                        }
+                        Form::Pair => {
+                            let key = only!(edges[0], Any::Cons).unwrap();
+                            let value = only!(edges[1], Any::Cons).unwrap();
+                            let pair = Ephemeron::new(cx, key, value);
+                            Any::Pair(Gc::new(cx, Pair { number, pair }))
+                        }
+                        Form::Table => {
+                            let map = Hold::hold(WeakMap::new());
+                            Any::Table(Gc::new(cx, Table { number, map }))
+                        }
                         Form::Tree => Any::Tree(Gc::new(
                             cx,
                             match (edges[0], edges[1]) {
@@ -493,6 +663,17 @@ macro_rules! world {
                             },
                         )),
                     }
+                }
+
+                fn make_apart<'gc>(cx: &Cx<'gc, $kind>, jobs: Vec<Job<Any<'gc>>>) -> Vec<Any<'gc>> {
+                    fn make<'gc>(cx: &Cx<'gc, $kind>, job: Job<Any<'gc>>) -> Any<'gc> {
+                        // All read what they were given.
+                        for &edge in job.edges.iter().flatten() {
+                            assert_ne!($name::look(edge).address, 0);
+                        }
+                        $name::make(cx, job.form, job.number, &job.edges, &job.drops)
+                    }
+                    $apart!(cx, jobs, make)
                 }
 
                 fn look<'gc>(any: Self::Any<'gc>) -> Seen<Self::Any<'gc>> {
@@ -537,6 +718,20 @@ macro_rules! world {
                             (Form::Late, at(late), late.number, vec![late.later.get().copied()])
                         }
                         Any::Loose(loose) => (Form::Loose, at(loose), loose.number, vec![]),
+                        Any::Closure(closure) => {
+                            let edges = closure.slice.iter().map(|slot| slot.get().map(Any::Cons));
+                            (Form::Closure, at(closure), closure.header, edges.collect())
+                        }
+                        Any::Record(record) => {
+                            let edges = record.slice.iter().map(Place::load).collect();
+                            (Form::Record, at(record), record.header.0, edges)
+                        }
+                        Any::Widget(widget) => {
+                            let edges = vec![widget.next.get().map(Any::Cons)];
+                            (Form::Widget, at(widget), widget.number, edges)
+                        }
+                        Any::Pair(pair) => (Form::Pair, at(pair), pair.number, vec![]),
+                        Any::Table(table) => (Form::Table, at(table), table.number, vec![]),
                         Any::Tree(tree) => match tree.as_ref() {
                             Tree::Leaf(number) => {
                                 (Form::Tree, at(tree), *number, vec![None, None])
@@ -567,6 +762,11 @@ macro_rules! world {
                         (Any::Shown(shown), 0) => shown.next().set(cx, only!(value, Any::Cons)),
                         (Any::Bag(bag), edge) => bag.list.change(cx, |list| list[edge] = value),
                         (Any::Row(row), edge) => row[edge].store(cx, value),
+                        (Any::Closure(closure), edge) => {
+                            closure.slice[edge].set(cx, only!(value, Any::Cons));
+                        }
+                        (Any::Record(record), edge) => Gc::slice(record)[edge].store(cx, value),
+                        (Any::Widget(widget), 0) => widget.next.set(cx, only!(value, Any::Cons)),
                         (Any::Cell(cell), 0) => cell.store(cx, value),
                         (Any::Late(late), 0) => {
                             let set = late.later.set(cx, value.expect("it is set to something"));
@@ -621,7 +821,58 @@ macro_rules! world {
                 }
 
                 fn weak_target<'gc>(cx: &Cx<'gc, $kind>, loose: Any<'gc>) -> Option<Any<'gc>> {
-                    only!(Some(loose), Any::Loose).unwrap().weak.upgrade(cx).map(Any::Cons)
+                    match loose {
+                        Any::Loose(loose) => loose.weak.upgrade(cx).map(Any::Cons),
+                        Any::Widget(widget) => widget.this.upgrade(cx).map(Any::Widget),
+                        other => panic!("{other:?} has no weak reference"),
+                    }
+                }
+
+                fn pairs<'gc>(cx: &Cx<'gc, $kind>, any: Any<'gc>) -> Vec<(Any<'gc>, Any<'gc>)> {
+                    let pairs: Vec<_> = match any {
+                        Any::Pair(pair) => {
+                            let pair = pair.pair;
+                            pair.key(cx).zip(pair.value(cx)).into_iter().collect()
+                        }
+                        Any::Table(table) => table.map.see(|map| {
+                            let pairs: Vec<_> = map.iter(cx).collect();
+                            for &(key, value) in &pairs {
+                                assert!(Gc::ptr_eq(map.get(cx, key).unwrap(), value));
+                            }
+                            pairs
+                        }),
+                        other => panic!("{other:?} has no pairs"),
+                    };
+                    let pairs = pairs.into_iter();
+                    pairs.map(|(key, value)| (Any::Cons(key), Any::Cons(value))).collect()
+                }
+
+                fn enter<'gc>(
+                    cx: &Cx<'gc, $kind>,
+                    any: Any<'gc>,
+                    key: Any<'gc>,
+                    value: Option<Any<'gc>>,
+                ) {
+                    let key = only!(Some(key), Any::Cons).unwrap();
+                    match (any, only!(value, Any::Cons)) {
+                        (Any::Pair(pair), Some(value)) => {
+                            assert!(Gc::ptr_eq(pair.pair.key(cx).unwrap(), key));
+                            assert!(pair.pair.set_value(cx, value));
+                        }
+                        (Any::Table(table), Some(value)) => {
+                            table.map.alter(cx, |map| map.insert(cx, key, value));
+                        }
+                        (Any::Table(table), None) => {
+                            table.map.alter(cx, |map| map.remove(cx, key).unwrap());
+                        }
+                        (other, _) => panic!("{other:?} is no table"),
+                    }
+                }
+
+                fn sweep<'gc>(cx: &Cx<'gc, $kind>, table: Any<'gc>) {
+                    if let Any::Table(table) = table {
+                        table.map.alter(cx, WeakMap::sweep);
+                    }
                 }
 
                 fn is_dead(weak: &AnyWeak) -> bool {
@@ -636,13 +887,15 @@ macro_rules! world {
 }
 
 world!(
-    LocalWorld in local: Local, Lock, Lock, RefLock, Anything;
+    LocalWorld in local: Local, Lock, Lock, RefLock, Anything, in_turn;
     Cons(Cons<'static>) Case(Case<'static>) Plain(Plain) Bag(Bag<'static>) Cell(Cell<'static>)
-    Late(Late<'static>) Tree(Tree<'static>) Loose(Loose<'static>)
+    Late(Late<'static>) Tree(Tree<'static>) Loose(Loose<'static>) Widget(Widget<'static>)
+    Pair(Pair<'static>) Table(Table<'static>)
 );
 
 world!(
-    SharedWorld in shared: Shared, Slot, SharedLock, SharedLock, Shareable;
+    SharedWorld in shared: Shared, Slot, SharedLock, SharedLock, Shareable, on_threads;
     Cons(Cons<'static>) Case(Case<'static>) Plain(Plain) Bag(Bag<'static>) Cell(Cell<'static>)
-    Late(Late<'static>) Tree(Tree<'static>) Loose(Loose<'static>)
+    Late(Late<'static>) Tree(Tree<'static>) Loose(Loose<'static>) Widget(Widget<'static>)
+    Pair(Pair<'static>) Table(Table<'static>)
 );
