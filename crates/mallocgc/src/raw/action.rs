@@ -7,6 +7,7 @@
 use crate::heap::special::record::{NO_WORDS, Payload, Words};
 use crate::raw::mutator::Mutator;
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 /// How to use a packed closure.
 struct Action {
@@ -81,6 +82,47 @@ where
 {
     let words = Packed::<F, 1>::pack(closure);
     Payload { code: core::ptr::from_ref(Packed::<F, 1>::ACTION).cast(), words }
+}
+
+/// What a finalizer does that the heap's users run, in place of a closure.
+pub(crate) trait OwnedFinalizer {
+    /// Runs it for an object. `user` is what the runner was given.
+    ///
+    /// # Safety
+    ///
+    /// It is as those who set it say, the object is what it was set on, and the thread one that
+    /// it may run on.
+    unsafe fn run(self: Box<Self>, user: *const (), object: NonNull<u8>);
+}
+
+type Owned = Box<dyn OwnedFinalizer>;
+
+/// The action of those: never run as a closure is.
+static OWNED: Action = Action {
+    run: |_, _, _| unreachable!("the heap's users run it"),
+    // SAFETY: only `pack_owned` makes such payloads, each is used once.
+    drop: |words| drop(unsafe { unpack_owned(words) }),
+};
+
+/// The code of payloads from [`pack_owned`].
+pub(crate) fn owned_code() -> *const () {
+    core::ptr::from_ref(&OWNED).cast()
+}
+
+/// Packs such a finalizer.
+pub(crate) fn pack_owned(finalizer: Owned) -> Payload {
+    let mut words = NO_WORDS;
+    // SAFETY: a pointer is a word.
+    unsafe { words.as_mut_ptr().cast::<*mut Owned>().write(Box::into_raw(Box::new(finalizer))) };
+    Payload { code: owned_code(), words }
+}
+
+/// # Safety
+///
+/// `words` are of a payload from [`pack_owned`], and used once.
+pub(crate) unsafe fn unpack_owned(words: Words) -> Owned {
+    // SAFETY: `pack_owned` wrote the pointer of a box here.
+    *unsafe { Box::from_raw(words.as_ptr().cast::<*mut Owned>().read()) }
 }
 
 /// Runs a packed closure and drops it.

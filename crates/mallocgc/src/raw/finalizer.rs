@@ -18,7 +18,7 @@ use crate::base::Address;
 use crate::heap::error::AllocError;
 use crate::heap::object::Found;
 use crate::heap::span_class::SpanClassId;
-use crate::heap::special::AttachError;
+use crate::heap::special::{AttachError, RunBy};
 use crate::os::OsError;
 use crate::raw::action;
 use crate::raw::heap::Inner;
@@ -364,7 +364,8 @@ impl Mutator {
         let address = Address::from_ptr(object.as_ptr());
         let Some(found) = self.find_for_finalizer(address, interior)? else { return Ok(false) };
         let inner = self.inner();
-        let payload = inner.space.specials.clear_finalizer(&inner.space, &found, address);
+        let specials = &inner.space.specials;
+        let payload = specials.clear_finalizer(&inner.space, &found, address, RunBy::Thread);
         // User code, so not under the lock.
         // SAFETY: finalizers carry packed closures; this one is ours now.
         payload.inspect(|&payload| unsafe { action::discard(payload) });

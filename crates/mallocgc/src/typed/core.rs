@@ -39,7 +39,8 @@ pub enum AllocError {
     /// There is no memory before the next boundary, where the heap is collected: return from
     /// [`run`](crate::typed::Mutator::run) and try again in the next.
     NeedsBoundary(RawError),
-    /// There is none, though the heap was collected just before this `run`.
+    /// There is none, though the heap was collected just before this `run`, and there would be none without what the
+    /// run itself has allocated; or there never can be.
     Failed(RawError),
 }
 
@@ -84,10 +85,14 @@ pub(super) struct Core {
     pub(super) raw: raw::Mutator,
     depth: Cell<usize>,
     shortage: Cell<Shortage>,
+    /// Bytes in use when the boundary had collected for a shortage's sake.
+    collected_bytes: Cell<usize>,
     /// Whether the next boundary has something to do that nobody else knows of.
     busy_boundary: Cell<bool>,
     /// The sweep generation at the last boundary: another one says that there was a cycle.
     generation: Cell<u32>,
+    /// Scopes of roots that are open.
+    scopes: Cell<usize>,
     /// What is dropped and run at boundaries is being dropped and run.
     settling: Cell<bool>,
     kinds: Kinds,
@@ -106,6 +111,8 @@ impl Core {
             raw,
             depth: Cell::new(depth),
             shortage: Cell::new(shortage),
+            collected_bytes: Cell::new(0),
+            scopes: Cell::new(0),
             settling: Cell::new(false),
             kinds: Kinds::new(),
         }
@@ -196,6 +203,7 @@ impl Core {
             Shortage::Met => {
                 // A mutator that does not come puts the cycle off; it is in the log.
                 let _ = self.raw.gc(Force::NowAndSweep);
+                self.collected_bytes.set(self.limited_bytes());
                 self.set_shortage(Shortage::Collected);
             }
             _ => {
@@ -212,6 +220,9 @@ impl Core {
         if self.settling.replace(true) {
             return;
         }
+        // SAFETY: finalizers of a heap are set by contexts of its kind, and take the core of one of its threads. A heap that
+        // takes what is not `Send` has no other thread than this.
+        unsafe { self.raw.inner().run_owned_finalizers(::core::ptr::from_ref(self).cast()) };
         self.raw.inner().run_drops();
         self.settling.set(false);
     }
@@ -231,6 +242,38 @@ impl Core {
     #[inline]
     pub(super) fn wants_boundary(&self) -> bool {
         self.has_shortage() || self.raw.is_asked()
+    }
+
+    // --- scopes ------------------------------------------------------------
+
+    /// Opens a scope of roots: its number, and how many roots there are before it.
+    pub(super) fn begin_scope(&self) -> (usize, usize) {
+        self.scopes.set(self.scopes.get() + 1);
+        (self.scopes.get(), self.raw.root_count())
+    }
+
+    /// How many scopes are open.
+    #[inline]
+    pub(super) fn open_scopes(&self) -> usize {
+        self.scopes.get()
+    }
+
+    /// Ends the scope opened last, before which there were so many roots.
+    pub(super) fn end_scope(&self, roots: usize) {
+        self.scopes.set(self.scopes.get() - 1);
+        if self.raw.root_count() == roots {
+            return;
+        }
+        // The collector reads the stack of a mutator that is safe.
+        let is_outside = self.depth.get() == 0;
+        if is_outside {
+            self.raw.become_active();
+        }
+        self.raw.truncate_roots(roots);
+        if is_outside {
+            // What a boundary has to do, the next one does.
+            self.raw.become_safe();
+        }
     }
 
     // --- allocation --------------------------------------------------------
@@ -295,11 +338,38 @@ impl Core {
     #[cold]
     pub(super) fn failed(&self) -> AllocError {
         let error = self.raw.last_failure();
-        if !error.may_succeed_later() || self.shortage.get() == Shortage::Collected {
+        let is_too_much = match error {
+            RawError::LimitReached { bytes, limit_bytes } => bytes > limit_bytes,
+            _ => !error.may_succeed_later(),
+        };
+        let was_collected = self.shortage.get() == Shortage::Collected;
+        if is_too_much || was_collected && !self.is_own_doing(error) {
             return AllocError::Failed(error);
         }
         self.set_shortage(Shortage::Met);
         AllocError::NeedsBoundary(error)
+    }
+
+    /// What the heap's limit limits.
+    fn limited_bytes(&self) -> usize {
+        let space = self.raw.space();
+        space.used_bytes() + space.limits.external_bytes()
+    }
+
+    /// The boundary before this `run` has collected: whether the request would have succeeded there, so that
+    /// it can at the next, when what the run has left behind is gone.
+    fn is_own_doing(&self, error: RawError) -> bool {
+        let before = self.collected_bytes.get();
+        match error {
+            RawError::LimitReached { bytes, limit_bytes } => {
+                before.saturating_add(bytes) <= limit_bytes
+            }
+            // What the system would have said is not known: there is at least as much to free.
+            RawError::OutOfMemory { bytes, .. } => {
+                bytes != 0 && self.limited_bytes().saturating_sub(before) >= bytes
+            }
+            _ => false,
+        }
     }
 
     /// An error that is known without asking the heap.

@@ -30,6 +30,10 @@ impl<K: Kind> Mutator<K> {
         Mutator { core: Core::new(raw), _user: user, kind: PhantomData }
     }
 
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// Calls `f` with the heap. References to objects live inside it only; its result cannot hold one.
     ///
     /// Its end is a boundary, unless it is called inside another `run` on this heap: the heap is collected if it is time. While it

@@ -24,7 +24,8 @@
 //! A [`Heap`] belongs to its thread and takes objects of any type. A [`SharedHeap`] has a [`Mutator`] for each of its
 //! threads and takes what is `Send` and `Sync`; [`Cx::fork`] lets more threads work inside one `run`.
 //!
-//! Handles outside of objects are [`Root`], which keeps its object, [`Weak`], which does not, and [`DynamicRoot`], which keeps it as long as
+//! Handles outside of objects are [`Root`], which keeps its object, [`LocalRoot`], which does so until its [`Scope`] ends and is
+//! cheaper, [`Weak`], which does not, and [`DynamicRoot`], which keeps it as long as
 //! a [`DynamicRootSet`] lives. An [`Arena`] is a heap with one value from which all else is reached.
 //!
 //! # Examples
@@ -85,7 +86,9 @@ mod rootable;
 mod implementations;
 mod root;
 mod weak;
+mod finalizer;
 mod heap;
+mod scope;
 mod fork;
 mod arena;
 
@@ -110,6 +113,7 @@ pub use self::root::Root;
 #[doc(hidden)]
 pub use self::rootable::DynRootable as __DynRootable;
 pub use self::rootable::Rootable;
+pub use self::scope::{LocalRoot, Scope};
 pub use self::shape::Shape;
 pub use self::shared_lock::{SharedLock, SharedRef, SharedRefMut};
 pub use self::trace::{Static, Trace};

@@ -33,7 +33,7 @@ pub(crate) mod queue;
 mod table;
 
 use crate::base::Address;
-use crate::base::sync::{AtomicU64, Lock, LockGuard, Ordering::Relaxed, Rank};
+use crate::base::sync::{AtomicPtr, AtomicU64, Lock, LockGuard, Ordering::Relaxed, Rank};
 use crate::heap::meta::MetaError;
 use crate::heap::object::Found;
 use crate::heap::space::Space;
@@ -85,6 +85,10 @@ pub(crate) struct Specials {
     immortals: Lock<Immortals>,
     /// Finalizers whose objects are unreachable.
     pub(crate) finalizers: Queue,
+    /// Of those, the ones that the heap's users run at boundaries.
+    pub(crate) owned: Queue,
+    /// The code of such finalizers' payloads; null while there has been none.
+    owned_code: AtomicPtr<()>,
     /// Cleanups whose objects are gone.
     pub(crate) cleanups: Queue,
     /// Objects that are gone, whose payload is to be dropped.
@@ -156,6 +160,8 @@ impl Specials {
                 Immortals { heads: [None; IMMORTAL_BUCKETS], reserve: Reserve::default() },
             ),
             finalizers: Queue::new(),
+            owned: Queue::new(),
+            owned_code: AtomicPtr::new(core::ptr::null_mut()),
             cleanups: Queue::new(),
             drops: Queue::new(),
             shared_blocks: AtomicU64::new(0),
@@ -188,17 +194,33 @@ impl Specials {
         Ok(())
     }
 
-    /// Takes the finalizer off an object.
+    /// Lets finalizers with this code go to the queue of those that the heap's users run.
+    pub(crate) fn set_owned_code(&self, code: *const ()) {
+        // Relaxed: the records that have it come later, and are decided in a stopped world.
+        self.owned_code.store(code.cast_mut(), Relaxed);
+    }
+
+    /// Who runs a finalizer.
+    fn runner_of(&self, payload: &Payload) -> RunBy {
+        let owned = self.owned_code.load(Relaxed).cast_const();
+        if !owned.is_null() && payload.code == owned { RunBy::Users } else { RunBy::Thread }
+    }
+
+    /// Takes the finalizer off an object, if it is one that these run.
     pub(crate) fn clear_finalizer(
         &self,
         space: &Space,
         found: &Found,
         object: Address,
+        runner: RunBy,
     ) -> Option<Payload> {
         let mut stripe = self.stripe(found.span);
         let mut table = table_of(space.span(found.span))?;
         let place = Place::new(Kind::Finalizer, object);
         let id = self.find(&table, found.index, place)?;
+        if self.runner_of(&self.records.get(id).payload()) != runner {
+            return None;
+        }
         self.unlink(&mut table, found.index, id);
         let payload = self.records.get(id).payload();
         self.records.give(&mut stripe.reserve, id);
@@ -326,7 +348,7 @@ impl Specials {
     /// Counts of everything.
     pub(crate) fn counts(&self) -> SpecialCounts {
         let mut counts = SpecialCounts {
-            finalizers: self.finalizers.counts(),
+            finalizers: self.finalizers.counts() + self.owned.counts(),
             cleanups: self.cleanups.counts(),
             shared_blocks: self.shared_blocks.load(Relaxed),
             record_bytes: self.records.committed_bytes(),
@@ -459,6 +481,7 @@ impl Specials {
     /// arguments of cleanups.
     pub(crate) fn for_each_root(&self, mut visit: impl FnMut(Address)) {
         self.finalizers.for_each_root(&self.records, &mut visit);
+        self.owned.for_each_root(&self.records, &mut visit);
         self.cleanups.for_each_root(&self.records, &mut visit);
         self.drops.for_each_root(&self.records, &mut visit);
         for stripe in &self.stripes {
@@ -516,11 +539,12 @@ impl Specials {
             stripe.tables = kept;
         }
         let decided = Decided {
-            finalizers_queued: due.finalizers.len() as u64,
+            finalizers_queued: (due.finalizers.len() + due.owned.len()) as u64,
             cleanups_queued: due.cleanups.len() as u64,
             weak_cleared: due.weak_cleared,
         };
         self.finalizers.append(&self.records, due.finalizers);
+        self.owned.append(&self.records, due.owned);
         self.cleanups.append(&self.records, due.cleanups);
         self.drops.append(&self.records, due.drops);
         decided
@@ -577,7 +601,10 @@ impl Specials {
             table.uncount(place.is(Kind::CleanupWithArgument));
             record.retire_ticket();
             if place.is(Kind::Finalizer) {
-                due.finalizers.push(&self.records, id);
+                match self.runner_of(&record.payload()) {
+                    RunBy::Thread => due.finalizers.push(&self.records, id),
+                    RunBy::Users => due.owned.push(&self.records, id),
+                }
             } else if place.is(Kind::Weak) {
                 record.clear_weak();
                 stripe.weak_cleared += 1;
@@ -619,7 +646,7 @@ impl Specials {
                 }
             }
         };
-        for queue in [&self.finalizers, &self.cleanups, &self.drops] {
+        for queue in [&self.finalizers, &self.owned, &self.cleanups, &self.drops] {
             let mut batch = [None];
             while queue.take(&self.records, &mut batch) != 0 {
                 batch.iter().flatten().for_each(|&id| visit(self.records.get(id)));
@@ -654,6 +681,15 @@ pub(crate) enum Argument {
     Second,
 }
 
+/// Who runs finalizers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RunBy {
+    /// The heap's thread, or a mutator that is asked to.
+    Thread,
+    /// The heap's users, at boundaries.
+    Users,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Attach {
     Always,
@@ -665,6 +701,7 @@ enum Attach {
 #[derive(Default)]
 struct Due {
     finalizers: Chain,
+    owned: Chain,
     cleanups: Chain,
     drops: Chain,
     weak_cleared: u64,

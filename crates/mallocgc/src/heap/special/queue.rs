@@ -42,6 +42,19 @@ pub struct QueueCounts {
     pub pending: u64,
 }
 
+impl core::ops::Add for QueueCounts {
+    type Output = QueueCounts;
+
+    fn add(self, other: QueueCounts) -> QueueCounts {
+        QueueCounts {
+            queued: self.queued + other.queued,
+            executed: self.executed + other.executed,
+            panicked: self.panicked + other.panicked,
+            pending: self.pending + other.pending,
+        }
+    }
+}
+
 /// A queue of finalizers or cleanups.
 #[derive(Debug)]
 pub(crate) struct Queue {

@@ -109,7 +109,9 @@ impl Bench {
                 }
             }
             5 => {
-                let cleared = specials.clear_finalizer(&self.space, &found, object).map(number);
+                let cleared = specials
+                    .clear_finalizer(&self.space, &found, object, RunBy::Thread)
+                    .map(number);
                 let records = self.cell(&found);
                 let same = |&(at, kind, _): &_| at == object && kind == Kind::Finalizer;
                 let expected = records.iter().position(same).map(|i| records.remove(i).2);
