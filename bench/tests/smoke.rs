@@ -31,6 +31,7 @@ const CHECKS: &[(&str, &str)] = &[
     ("index", "0dfd388e92cbcdd0"),
     ("typed-trees", "d56ef47fb4b9956c"),
     ("typed-trees/scaling", "d56ef47fb4b9956c"),
+    ("typed-trees/fork", "d56ef47fb4b9956c"),
     ("typed-mark/tree", "5e9e7daff6f46bcc"),
     ("typed-mark/graph", "5e9e7daff6f46bcc"),
     ("typed-bytes", "000000000000270f"),

@@ -5,7 +5,8 @@
 //! two references, 16 bytes. With several threads, tree i of a depth belongs to thread i mod threads.
 //!
 //! `scaling` does it on one thread and then on two, and compares the times: 0.5 would be twice the speed. Processor time says what
-//! threads cost each other even where other programs have the processors.
+//! threads cost each other even where other programs have the processors. `fork` does it with threads inside one `run`, which make
+//! some thousand nodes each before it ends.
 
 use crate::case::{Case, Measure, Run, RunError, Runtime, Scale, Set, Threads};
 use crate::embed::{outcome_of, settings};
@@ -13,7 +14,7 @@ use crate::host::Stopwatch;
 use crate::random::Digest;
 use crate::report::Outcome;
 use mallocgc::raw::Config;
-use mallocgc::typed::{Accepts, Cx, Gc, Heap, Kind, Mutator, Root, SharedHeap, Trace};
+use mallocgc::typed::{Accepts, Cx, Gc, Heap, Kind, Mutator, Root, Shared, SharedHeap, Trace};
 
 const CASE: Case = Case {
     name: "typed-trees",
@@ -37,7 +38,18 @@ pub(super) const CASES: &[Case] = &[
         peers: &[Runtime::Go],
         ..CASE
     },
+    Case {
+        name: "typed-trees/fork",
+        about: "the same with both threads inside one `run`",
+        threads: Threads { default: 2, max: 2 },
+        measure: Measure::Metric("wall_two_to_one"),
+        peers: &[],
+        ..CASE
+    },
 ];
+
+/// Nodes that a thread makes inside one `run`, about: far more than starting the thread costs.
+const FORKED_NODES: u64 = 1 << 19;
 
 fn parameters(scale: Scale) -> &'static [(&'static str, u64)] {
     match scale {
@@ -124,14 +136,45 @@ fn on_threads(heap: &SharedHeap, depth: u64, threads: u64) -> Result<Digest, Run
     }))
 }
 
+fn on_forked_threads(heap: &SharedHeap, depth: u64, threads: u64) -> Result<Digest, RunError> {
+    let mutator = heap.attach().map_err(RunError::failed("attach"))?;
+    let count = |cx: &Cx<'_, Shared>, depth: u64, trees: u64| -> u64 {
+        (0..trees).map(|_| count(&new_tree(cx, depth))).sum()
+    };
+    Ok(around(&mutator, depth, |check| {
+        for (d, trees) in depths(depth) {
+            let (mut left, mut nodes) = (trees, 0);
+            while left > 0 {
+                let all = left.min(threads * (FORKED_NODES >> (d + 1)).max(1));
+                left -= all;
+                nodes += mutator.run(|cx| {
+                    cx.fork(|fork| {
+                        let mut shares = (0..threads).map(|thread| (all + thread) / threads);
+                        let own = shares.next().expect("one thread at least");
+                        let forked: Vec<_> = shares
+                            .map(|share| fork.spawn(move |cx| count(cx, d, share)))
+                            .map(|thread| thread.expect("one more thread"))
+                            .collect();
+                        let own = count(cx, d, own);
+                        let others = forked.into_iter().map(|thread| thread.join());
+                        own + others.map(|nodes| nodes.expect("no panic")).sum::<u64>()
+                    })
+                });
+            }
+            check.add(nodes);
+        }
+    }))
+}
+
 fn run(run: &Run) -> Result<Outcome, RunError> {
     let depth = run.number("depth")?;
     let config = settings(Config::default());
-    if run.variant() == "scaling" {
+    if run.variant() != "" {
+        let work = if run.variant() == "fork" { on_forked_threads } else { on_threads };
         let times = |threads| -> Result<_, RunError> {
             let heap = SharedHeap::new(config.clone()).map_err(RunError::failed("heap"))?;
             let clock = Stopwatch::start();
-            let check = on_threads(&heap, depth, threads)?;
+            let check = work(&heap, depth, threads)?;
             Ok((clock.wall_nanos() as f64, clock.cpu_nanos() as f64, heap, check))
         };
         let (wall, cpu, _, check_of_one) = times(1)?;

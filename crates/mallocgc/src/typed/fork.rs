@@ -157,6 +157,7 @@ impl<'gc> Cx<'gc, Shared> {
     ///
     /// As long as it lasts the heap is not collected, and another thread's boundary that wants it to be waits, as for a long `run`. Who
     /// holds the guard of a [`SharedLock`](crate::typed::SharedLock) and waits for a thread that wants it waits for ever.
+    /// Threads' contexts are lent for their functions, `&Cx<'gc, Shared>`, and not for `'gc` as that of `run` is.
     /// An allocation that lacks memory is an error in its thread, and the boundary after this `run` collects for it.
     ///
     /// # Panics

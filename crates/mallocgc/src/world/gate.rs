@@ -258,6 +258,42 @@ mod loom_tests {
         });
     }
 
+    /// A mutator adds a thread, which the open gate is not asked for, and leaves when that has left.
+    #[test]
+    fn loom_a_thread_inside_a_section_ends_before_the_world_is_stopped() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
+            let model = Arc::new(Model::new());
+            let lock = Arc::new(loom::sync::Mutex::new(()));
+            let outer = {
+                let (model, lock) = (model.clone(), lock.clone());
+                thread::spawn(move || {
+                    if !model.gate.try_enter(&model.states[0]) {
+                        return;
+                    }
+                    let guard = lock.lock().unwrap();
+                    model.gate.enter_within(&model.states[1]);
+                    drop(guard);
+                    let inner = model.clone();
+                    let inner = thread::spawn(move || {
+                        // SAFETY: as in `mutate`.
+                        inner.heaps[1].with_mut(|heap| unsafe { *heap += 1 });
+                        inner.gate.leave(&inner.states[1]);
+                    });
+                    // SAFETY: as in `mutate`.
+                    model.heaps[0].with_mut(|heap| unsafe { *heap += 1 });
+                    inner.join().unwrap();
+                    model.gate.leave(&model.states[0]);
+                })
+            };
+            let guard = lock.lock().unwrap();
+            model.collect(2);
+            drop(guard);
+            outer.join().unwrap();
+        });
+    }
+
     #[test]
     fn loom_a_mutator_seen_active_reports_when_it_leaves() {
         loom::model(|| {
