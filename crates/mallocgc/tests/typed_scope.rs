@@ -189,12 +189,12 @@ fn scopes_of_several_threads_are_their_own() {
             })
         };
         let roots: Vec<LocalRoot<'s, Node<'static>>> =
-            (0..50).map(|n| new(thread << 32 | n)).collect();
+            (0..50).map(|n| new((thread << 32) | n)).collect();
         for round in 0..if std::env::var_os("MALLOCGC_ZEAL").is_some() { 100 } else { 20_000u64 } {
             let root = roots[(round % 50) as usize];
             mutator.run(|cx| {
                 let old = root.get(cx);
-                assert_eq!(old.number, thread << 32 | round % 50);
+                assert_eq!(old.number, (thread << 32) | (round % 50));
                 let next = Slot::new(Some(old));
                 root.set(cx, Gc::new(cx, Node { number: old.number, next }));
                 // Chains of two.
