@@ -5,8 +5,10 @@
 //! time, within the span or to another one, while others ask about a cell. So
 //! who asks reads the holder, then the chunk, and then the holder again: if it
 //! is another, what was read may be the ends of two chunks, of which neither
-//! is on this span. Within a span chunks only move up, so of a cell that the
-//! asker has from its allocation the answer is exact.
+//! is on this span. Within a span chunks only move up, over survivors too. So the
+//! begin of a chunk is written before its end and read after it: of the ends of two
+//! chunks nothing lies between. Thus of a cell that the asker has the answer is exact,
+//! whether it was handed out from here or survived.
 //!
 //! Protection: written by the owner of the cache, or by the collector while
 //! that is stopped; `loom_models` below has every order of events.
@@ -39,6 +41,15 @@ impl OpenChunk {
         self.limit.load(Relaxed)
     }
 
+    /// Whether a cell is among those to be handed out, as anybody may ask.
+    #[inline]
+    fn contains(&self, cell: usize) -> bool {
+        // Acquire: pairs with the Release in `open`: who sees a chunk's end sees its begin, or a
+        // later one.
+        let limit = self.limit.load(Acquire);
+        self.next.load(Relaxed) <= cell && cell < limit
+    }
+
     /// Hands out the cells below `next`.
     #[inline(always)]
     pub(crate) fn advance(&self, next: usize) {
@@ -48,7 +59,8 @@ impl OpenChunk {
     /// Opens the cells from `first` to `limit`.
     pub(crate) fn open(&self, first: usize, limit: usize) {
         self.next.store(first, Relaxed);
-        self.limit.store(limit, Relaxed);
+        // Release: pairs with the Acquire in `contains`.
+        self.limit.store(limit, Release);
     }
 
     /// Leaves nothing to give.
@@ -100,12 +112,12 @@ impl ChunkHolder {
             let holder = self.0.load(Acquire);
             // SAFETY: the caller's promise.
             let Some(chunk) = (unsafe { holder.as_ref() }) else { return false };
-            let (next, limit) = (chunk.next(), chunk.limit());
+            let is_withheld = chunk.contains(cell);
             // Pairs with the fence in `release`.
             fence(Acquire);
             // Relaxed: ordered by the fence.
             if self.0.load(Relaxed) == holder {
-                return next <= cell && cell < limit;
+                return is_withheld;
             }
         }
     }
@@ -167,6 +179,26 @@ mod loom_models {
                 assert!(!asker.withholds(0, FIRST), "an object was taken for a free cell");
             });
             model.take();
+            model.chunk.open(FIRST + 2, FIRST + 3);
+            model.take();
+            model.move_on();
+            asker.join().unwrap();
+        });
+    }
+
+    /// A survivor between two holes is none of the cells that are handed out around it.
+    #[test]
+    fn loom_a_survivor_is_found_while_a_chunk_passes_it() {
+        loom::model(|| {
+            let model = Model::new();
+            model.holders[0].hold(&model.chunk);
+            model.chunk.open(FIRST, FIRST + 1);
+            let asker = model.clone();
+            let asker = thread::spawn(move || {
+                assert!(!asker.withholds(0, FIRST + 1), "a survivor was taken for a free cell");
+            });
+            model.take();
+            // The next hole begins behind the survivor.
             model.chunk.open(FIRST + 2, FIRST + 3);
             model.take();
             model.move_on();
