@@ -15,7 +15,7 @@
 
 use crate::state::{heap, is_ready, state};
 use crate::threads::{Thread, register_current};
-use crate::{collect, data, init, lock, say, statistics, tls};
+use crate::{collect, data, init, lock, say, settings, statistics, tls};
 use core::ffi::c_void;
 use core::ptr::{null_mut, write_bytes};
 use core::sync::atomic::AtomicUsize;
@@ -163,6 +163,12 @@ pub unsafe fn allocate_slow(bytes: usize, kind: usize) -> *mut c_void {
         None => return out_of_memory(bytes),
     };
     let thread = register_current();
+    if request > LISTED_MAX && kind <= NORMAL {
+        let place = take_freed(request, kind == ATOMIC);
+        if !place.is_null() {
+            return place.cast();
+        }
+    }
     obtain(thread, bytes, || {
         let place = match request <= SMALL_MAX {
             true => small(&mut *thread, kind, request),
@@ -181,7 +187,8 @@ pub unsafe fn obtain(
     let mutator = (*thread).mutator.assume_init_ref();
     let is_due = mutator.enter();
     mutator.leave();
-    if is_due {
+    // Relaxed: a setting.
+    if is_due && settings::NOT_AUTOMATIC.load(Relaxed) == 0 {
         collect::collect(collect::Why::Due);
     }
     let place = attempt();
@@ -241,8 +248,66 @@ unsafe fn out_of_memory(bytes: usize) -> *mut c_void {
     }
 }
 
+/// Larger objects that were freed since the last cycle, to be used again before it.
+///
+/// Protection: the lock; the count is read without it.
+static mut FREED_LARGE: [Freed; FREED_MOST] = [Freed::NONE; FREED_MOST];
+static FREED_COUNT: AtomicUsize = AtomicUsize::new(0);
+const FREED_MOST: usize = 64;
+
+#[derive(Clone, Copy)]
+struct Freed {
+    object: *mut u8,
+    bytes: usize,
+    is_plain: bool,
+}
+
+impl Freed {
+    const NONE: Freed = Freed { object: null_mut(), bytes: 0, is_plain: false };
+}
+
+unsafe fn freed() -> &'static mut [Freed] {
+    let freed = &raw mut FREED_LARGE;
+    // Relaxed: the caller has the lock.
+    &mut (&mut *freed)[..FREED_COUNT.load(Relaxed)]
+}
+
+/// Notes a freed object, which reads as zero if it may hold references. Of too many the one noted last is
+/// left to the next cycle.
+unsafe fn keep_freed(object: *mut u8, bytes: usize, is_plain: bool) {
+    let _held = lock::lock();
+    if freed().iter().any(|freed| freed.object == object) {
+        say::abort(format_args!("GC_free: {object:p} is free already"));
+    }
+    let count = FREED_COUNT.load(Relaxed).min(FREED_MOST - 1);
+    FREED_COUNT.store(count + 1, Relaxed);
+    freed()[count] = Freed { object, bytes, is_plain };
+}
+
+/// An object freed since the last cycle that is large enough and wastes little; null when there is none.
+unsafe fn take_freed(bytes: usize, is_plain: bool) -> *mut u8 {
+    // Relaxed: a hint.
+    if FREED_COUNT.load(Relaxed) == 0 {
+        return null_mut();
+    }
+    let _held = lock::lock();
+    let fits = |freed: &Freed| {
+        freed.is_plain == is_plain
+            && freed.bytes >= bytes
+            && freed.bytes - bytes <= bytes / 8 + 4096
+    };
+    let all = freed();
+    let Some(at) = all.iter().position(fits) else { return null_mut() };
+    let found = all[at];
+    all[at] = all[all.len() - 1];
+    FREED_COUNT.fetch_sub(1, Relaxed);
+    found.object
+}
+
 /// Nobody is inside the heap: what is on the lists is dead.
 pub unsafe fn drop_free_cells() {
+    // Relaxed: the collection has the lock.
+    FREED_COUNT.store(0, Relaxed);
     let mut at = state().threads;
     while !at.is_null() {
         (*at).free = [null_mut(); FREE_LISTS];
@@ -269,9 +334,13 @@ unsafe fn find(object: *mut c_void, name: &str) -> CellInfo {
 unsafe fn free_cell(object: *mut c_void, cell: CellInfo) {
     let thread = register_current();
     if cell.bytes > LISTED_MAX || cell.words == CellWords::Described {
-        // Swept by the next collection; references in it keep nothing alive.
+        // References in it keep nothing alive.
         if cell.words != CellWords::Plain {
             write_bytes(object.cast::<u8>(), 0, cell.bytes);
+        }
+        // What is described is swept by the next collection.
+        if cell.words != CellWords::Described {
+            keep_freed(object.cast(), cell.bytes, cell.words == CellWords::Plain);
         }
         return;
     }

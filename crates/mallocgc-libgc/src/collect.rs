@@ -169,6 +169,14 @@ unsafe extern "C" fn run_with_registers(run: *mut c_void, sp: usize) {
 pub unsafe extern "C" fn GC_gcollect() {
     init::ensure();
     collect(Why::Asked);
+    unmap_if_set();
+}
+
+unsafe fn unmap_if_set() {
+    // Relaxed: a setting.
+    if crate::settings::UNMAP.load(Relaxed) != 0 {
+        heap().release_memory();
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -187,7 +195,9 @@ pub unsafe extern "C" fn GC_try_to_collect(
     if stop_func.is_some_and(|stop_func| stop_func() != 0) {
         return 0;
     }
-    c_int::from(collect(Why::Asked))
+    let collected = collect(Why::Asked);
+    unmap_if_set();
+    c_int::from(collected)
 }
 
 #[unsafe(no_mangle)]

@@ -11,8 +11,8 @@ use crate::state::{heap, is_ready, state};
 use crate::{init, lock, say};
 use core::ffi::c_void;
 use core::ptr::null_mut;
-use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicI32, AtomicUsize};
 use libc::{c_char, c_int, c_uint, c_ulong};
 
 /// Pairs of functions that set and return an exported variable.
@@ -97,10 +97,8 @@ macro_rules! numbers {
 numbers! {
     GC_set_rate, GC_get_rate = 10;
     GC_set_max_prior_attempts, GC_get_max_prior_attempts = 1;
-    GC_set_disable_automatic_collection, GC_get_disable_automatic_collection = 0;
     GC_set_pages_executable, GC_get_pages_executable = 0;
     GC_set_manual_vdb_allowed, GC_get_manual_vdb_allowed = 0;
-    GC_set_force_unmap_on_gcollect, GC_get_force_unmap_on_gcollect = 0;
 }
 
 /// `struct GC_timeval_s`.
@@ -168,6 +166,32 @@ pub unsafe extern "C" fn GC_set_max_heap_size(bytes: Word) {
     if is_ready() {
         heap().set_heap_limit_bytes(if bytes == 0 { usize::MAX } else { bytes });
     }
+}
+
+/// Whether a collection that is asked for gives memory back.
+pub static UNMAP: AtomicI32 = AtomicI32::new(0);
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_set_force_unmap_on_gcollect(force: c_int) {
+    UNMAP.store(force, Relaxed);
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_get_force_unmap_on_gcollect() -> c_int {
+    UNMAP.load(Relaxed)
+}
+
+/// Whether allocation collects only when it fails otherwise.
+pub static NOT_AUTOMATIC: AtomicI32 = AtomicI32::new(0);
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_set_disable_automatic_collection(disabled: c_int) {
+    NOT_AUTOMATIC.store(disabled, Relaxed);
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_get_disable_automatic_collection() -> c_int {
+    NOT_AUTOMATIC.load(Relaxed)
 }
 
 #[unsafe(no_mangle)]

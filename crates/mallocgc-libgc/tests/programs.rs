@@ -170,6 +170,7 @@ fn wrong_frees_are_diagnosed() {
     let program = build("wrong", &[]);
     for (how, message) in [
         ("twice", "is free already"),
+        ("large twice", "is free already"),
         ("inner", "GC_free: "),
         ("stack", "is not the first byte of an object"),
         ("realloc", "GC_realloc: "),

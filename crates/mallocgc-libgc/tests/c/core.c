@@ -51,6 +51,29 @@ int main(void) {
   for (int i = 0; i < 200000; i++) GC_malloc(100);
   CHECK(GC_get_gc_no() == cycles);
   CHECK(GC_expand_hp((size_t)1 << 60) == 0);
+  /* Automatic collection off is not all collection off. */
+  GC_set_disable_automatic_collection(1);
+  CHECK(GC_get_disable_automatic_collection() == 1);
+  cycles = GC_get_gc_no();
+  for (int i = 0; i < 900000; i++) GC_malloc(100);
+  CHECK(GC_get_gc_no() == cycles);
+  GC_gcollect();
+  CHECK(GC_get_gc_no() == cycles + 1);
+  GC_set_disable_automatic_collection(0);
+  for (int i = 0; i < 10000000 && GC_get_gc_no() == cycles + 1; i++) GC_malloc(100);
+  CHECK(GC_get_gc_no() == cycles + 2);
+  /* Large objects that are freed are used again, with or without collections. */
+  GC_disable();
+  size_t heap_size = GC_get_heap_size();
+  for (int i = 0; i < 3000; i++) {
+    size_t size = 3000 << i % 10;
+    char *one = GC_malloc(size), *two = GC_malloc_atomic(size);
+    for (size_t at = 0; at < size; at += 999) CHECK(one[at] == 0);
+    memset(one, 1, size), memset(two, 2, size);
+    GC_free(one), GC_free(two);
+  }
+  CHECK(GC_get_heap_size() < heap_size + (64 << 20));
+  GC_enable();
   GC_printf("core %d %s %.2f %ld\n", 1, "two", 3.25, 4L);
   return 0;
 }

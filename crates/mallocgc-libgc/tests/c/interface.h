@@ -32,6 +32,8 @@ void GC_enable(void);
 GC_word GC_get_gc_no(void);
 size_t GC_get_heap_size(void);
 int GC_expand_hp(size_t);
+void GC_set_disable_automatic_collection(int);
+int GC_get_disable_automatic_collection(void);
 void GC_generic_malloc_many(size_t, int, void **);
 void GC_set_on_collection_event(void (*)(int));
 void GC_add_roots(void *, void *);
