@@ -8,7 +8,15 @@ pub(crate) fn build(root: &Path) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--release", "--package", "mallocgc-libgc", "--lib"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "mallocgc-libgc",
+            "--lib",
+            "--features",
+            "profile",
+        ])
         .status()
         .map_err(|error| format!("cannot start cargo: {error}"))?;
     if !status.success() {

@@ -76,7 +76,12 @@ unsafe fn init() {
     crate::statistics::open_log();
     let limit = setting(c"MALLOCGC_LIMIT").or(setting(c"GC_MAXIMUM_HEAP_SIZE"));
     let limit = limit.or((state().max_heap_bytes != 0).then_some(state().max_heap_bytes));
+    let profile_rate = match crate::profile::init() {
+        true => setting(c"MALLOCGC_PROFILE_RATE").unwrap_or(crate::profile::RATE),
+        false => 0,
+    };
     let config = Config {
+        profile_rate: profile_rate as u64,
         gc_percent: Some(percent()),
         min_heap_bytes: MIN_HEAP_BYTES.max(setting(c"GC_INITIAL_HEAP_SIZE").unwrap_or(0)),
         heap_limit_bytes: limit.unwrap_or(usize::MAX),

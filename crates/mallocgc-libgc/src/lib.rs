@@ -42,6 +42,7 @@ mod typed;
 mod debug;
 mod disclaim;
 mod settings;
+mod profile;
 mod statistics;
 mod fork;
 mod init;

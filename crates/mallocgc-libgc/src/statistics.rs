@@ -73,8 +73,13 @@ pub unsafe fn is_visible(at: usize) -> bool {
 /// Appends the block that `mallocgc exec` reads (`docs/exec.md`), if it asked for a file. One
 /// write, so that processes do not mix.
 pub unsafe fn at_exit() {
+    if !is_ready() {
+        return;
+    }
+    let mut sites = String::new();
+    crate::profile::at_exit(&mut sites);
     let path = libc::getenv(c"MALLOCGC_EXEC_STATS".as_ptr());
-    if path.is_null() || !is_ready() {
+    if path.is_null() {
         return;
     }
     let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
@@ -97,7 +102,8 @@ pub unsafe fn at_exit() {
         stats.gc_cpu_nanos,
         mallocgc::os::process_cpu_nanos(),
     ));
-    say::write(fd, text.as_bytes());
+    let block = [text.as_bytes(), sites.as_bytes()].concat();
+    say::write(fd, &block);
     libc::close(fd);
 }
 

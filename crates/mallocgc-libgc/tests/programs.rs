@@ -92,6 +92,62 @@ fn threads() {
     passes("threads", &[]);
 }
 
+/// The places a program allocates at, largest first, in its statistics, and a profile of them in a file.
+#[test]
+fn a_profile_tells_where_a_program_allocates() {
+    let program = build("sites", &["-rdynamic", "-fno-optimize-sibling-calls"]);
+    let folder = library().join(format!("profile.{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the folder of tests can be written");
+    let (profile, statistics) = (folder.join("profile"), folder.join("statistics"));
+    let profiled = |profile: &Path, arguments: &[&str]| {
+        Command::new("timeout")
+            .arg("120")
+            .arg(&program)
+            .args(arguments)
+            .env("LD_LIBRARY_PATH", library())
+            .env("MALLOCGC_PROFILE", profile)
+            .env("MALLOCGC_PROFILE_RATE", "20000")
+            .env("MALLOCGC_EXEC_STATS", &statistics)
+            .output()
+            .expect("programs can be run")
+    };
+    let output = profiled(&profile, &["with a child"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = std::fs::read_to_string(&statistics).expect("statistics were written");
+    let blocks: Vec<&str> = said.split("process ").skip(1).collect();
+    assert_eq!(blocks.len(), 2, "{said}");
+    for block in blocks {
+        let sites = block.lines().filter_map(|line| line.strip_prefix("site "));
+        let sites: Vec<Vec<&str>> = sites.map(|line| line.splitn(3, ' ').collect()).collect();
+        let names: Vec<&str> = sites.iter().take(3).map(|site| site[2]).collect();
+        assert_eq!(names, ["make_most", "make_much", "make_some"], "{block}");
+        // A child has what its parent had, and its own.
+        for (site, expected) in sites.iter().zip([48.0e6, 24.0e6, 12.0e6]) {
+            let bytes: f64 = site[0].parse().expect("a number");
+            let times = bytes / expected;
+            assert!((0.8..1.6).contains(&times) || (1.7..3.0).contains(&times), "{block}");
+        }
+    }
+    let is_profile = |path: &Path| std::fs::metadata(path).is_ok_and(|it| it.len() > 500);
+    assert!(is_profile(&profile), "nothing is in the profile");
+    let children = std::fs::read_dir(&folder)
+        .expect("the folder is there")
+        .filter(|file| {
+            let name = file.as_ref().expect("a file").file_name();
+            name.to_string_lossy().starts_with("profile.")
+        })
+        .count();
+    assert_eq!(children, 1, "the child has a file of its own");
+    // A file that cannot be written is told, and the program's result is its own.
+    let output = profiled(&folder.join("missing/profile"), &[]);
+    assert!(output.status.success() && text(&output.stdout) == "sites ok\n");
+    assert!(
+        text(&output.stderr).contains("no profile can be written to"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
 /// The original loses cells of such lists, and with Whippet's `mt-gcbench` all of them.
 #[test]
 fn lists_that_are_forgotten_when_a_collection_begins() {

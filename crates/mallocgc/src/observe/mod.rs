@@ -33,3 +33,4 @@ pub use profile::{
 };
 pub use sample::unskew;
 pub use stats::{BySize, Invariant, MemStats, SizeStats, StatsError};
+pub use symbol::function_name;

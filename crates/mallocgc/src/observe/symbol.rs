@@ -98,6 +98,21 @@ impl Symbols {
     }
 }
 
+/// The name of the innermost function that a return address lies in, as a programmer knows it. `None` when it is not
+/// known, as always without the feature `profile`. Reads files and allocates.
+///
+/// # Examples
+///
+/// ```
+/// let mut frames = [0; 8];
+/// let depth = mallocgc::os::backtrace::capture(&mut frames, 0);
+/// let name = mallocgc::observe::function_name(frames[..depth][0]);
+/// assert_eq!(name.is_some(), cfg!(feature = "profile"));
+/// ```
+pub fn function_name(return_address: usize) -> Option<String> {
+    resolve(return_address).into_iter().next().map(|symbol| symbol.name)
+}
+
 /// Whose code a function is.
 #[derive(PartialEq, Eq, Debug)]
 enum Origin {
