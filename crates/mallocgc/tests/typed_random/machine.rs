@@ -81,6 +81,7 @@ pub(crate) struct Parcel<W: World> {
     root: (W::Root, Id),
     nodes: Vec<(Id, Node)>,
     weaks: Vec<(W::Weak, Id)>,
+    tables: Vec<(W::Weak, Id)>,
 }
 
 type Locals<'gc, W> = Vec<(<W as World>::Any<'gc>, Id)>;
@@ -95,6 +96,9 @@ pub(crate) struct Machine<'m, W: World> {
     pub(crate) model: Model,
     roots: Vec<(W::Root, Id)>,
     weaks: Vec<(W::Weak, Id)>,
+    /// Of all tables, which a check sweeps: not each can be reached by references, since the part of a row that is
+    /// rooted keeps what the others lead to.
+    tables: Vec<(W::Weak, Id)>,
     pub(crate) operations: usize,
     steps: usize,
     /// There are more objects than there should be.
@@ -119,6 +123,7 @@ impl<'m, W: World> Machine<'m, W> {
             model: Model::new(first),
             roots: Vec::new(),
             weaks: Vec::new(),
+            tables: Vec::new(),
             operations: 0,
             steps: 0,
             is_full: false,
@@ -355,7 +360,7 @@ impl<'m, W: World> Machine<'m, W> {
         let made = W::make_apart(cx, jobs);
         assert_eq!(made.len(), chosen.len());
         for ((any, drops), (form, number, edges)) in made.into_iter().zip(drops).zip(chosen) {
-            let new = self.note(any, form, number, &edges, drops);
+            let new = self.note(cx, any, form, number, &edges, drops);
             self.take_in(cx, new, locals);
         }
     }
@@ -387,12 +392,13 @@ impl<'m, W: World> Machine<'m, W> {
         let drops = Arc::default();
         let known: Vec<_> = edges.iter().map(|edge| edge.map(|(any, _)| any)).collect();
         let any = W::make(cx, form, number, &known, &drops);
-        self.note(any, form, number, edges, drops)
+        self.note(cx, any, form, number, edges, drops)
     }
 
     /// What was made comes into the model.
     fn note<'gc>(
         &mut self,
+        cx: &Cx<'gc, W::Kind>,
         any: W::Any<'gc>,
         form: Form,
         number: u64,
@@ -404,6 +410,9 @@ impl<'m, W: World> Machine<'m, W> {
         let id = self.model.add_object(&seen, known, drops);
         assert_eq!((seen.form, seen.number), (form, number), "{}: just made", self.name);
         self.same(any, id);
+        if form == Form::Table {
+            self.tables.push((W::weak(cx, any), id));
+        }
         (any, id)
     }
 
@@ -627,7 +636,6 @@ impl<'m, W: World> Machine<'m, W> {
                     let there = W::pairs(cx, any).into_iter().map(|(key, _)| W::look(key).address);
                     let there: BTreeSet<usize> = there.collect();
                     assert_eq!(there, expected, "{}: pairs of {id}", self.name);
-                    W::sweep(cx, any);
                 }
             }
         });
@@ -654,6 +662,12 @@ impl<'m, W: World> Machine<'m, W> {
             }
         });
         self.check_loose(&alive);
+        self.tables.retain(|(_, id)| alive.contains(id));
+        self.mutator.run(|cx| {
+            for (table, _) in &self.tables {
+                W::sweep(cx, W::upgrade(cx, table).expect("the table is alive"));
+            }
+        });
         let weaks: BTreeSet<Id> = self.weaks.iter().map(|(_, id)| *id).collect();
         let dropped = &mut self.dropped;
         let whole: Vec<Id> = self.model.nodes.keys().map(|&id| self.model.whole(id)).collect();
@@ -698,6 +712,9 @@ impl<'m, W: World> Machine<'m, W> {
         let (inner, outer): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.weaks).into_iter().partition(|(_, id)| inside.contains(id));
         self.weaks = outer;
+        let (tables, outer): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.tables).into_iter().partition(|(_, id)| inside.contains(id));
+        self.tables = outer;
         let model = &self.model;
         self.weaks.retain(|(_, id)| {
             !model.nodes.contains_key(id) || model.reachable([*id]).is_disjoint(&inside)
@@ -705,7 +722,7 @@ impl<'m, W: World> Machine<'m, W> {
         // Dead objects may lead there still; nobody asks them.
         let nodes = &mut self.model.nodes;
         let nodes = inside.into_iter().map(|id| (id, nodes.remove(&id).expect("it was reached")));
-        Some(Parcel { root, nodes: nodes.collect(), weaks: inner })
+        Some(Parcel { root, nodes: nodes.collect(), weaks: inner, tables })
     }
 
     /// Puts in what another has packed.
@@ -713,5 +730,6 @@ impl<'m, W: World> Machine<'m, W> {
         self.roots.push(parcel.root);
         self.model.nodes.extend(parcel.nodes);
         self.weaks.extend(parcel.weaks);
+        self.tables.extend(parcel.tables);
     }
 }

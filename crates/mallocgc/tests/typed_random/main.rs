@@ -14,7 +14,7 @@ use mallocgc::raw::Config;
 use mallocgc::typed::{Cx, Gc, Heap, Mutator, Root, Shared, SharedHeap, Slot};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use world::shared::Cons;
 use world::{Form, LocalWorld, SharedWorld};
@@ -174,7 +174,7 @@ struct Attendance<'a>(&'a Meeting);
 impl Drop for Attendance<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.state.lock().unwrap().1 = FAILED;
+            self.0.state.lock().unwrap_or_else(PoisonError::into_inner).1 = FAILED;
             self.0.changed.notify_all();
         }
     }
