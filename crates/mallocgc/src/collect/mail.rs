@@ -17,10 +17,8 @@
 //! nobody depends on a thread that has not begun. Ownership is never given
 //! back within a drain.
 //!
-//! Source: the heap divided among collectors that exchange messages, as in
-//! Flood, Detlefs, Shavit and Zhang, "Parallel garbage collection for shared
-//! memory multiprocessors" (2001), who discuss it beside the claims by
-//! compare-and-swap they chose.
+//! Source: work that belongs to a part of the heap and is sent there, Oancea, Mycroft and Watt,
+//! "A new approach to parallelising tracing algorithms" (ISMM 2009).
 //!
 //! Protection: ownership is handed out under the work lock (`work`); an outbox
 //! belongs to its writer, an inbox is behind the lock.
