@@ -68,6 +68,13 @@ unsafe fn take_joinable(thread: pthread_t) -> Option<*mut Start> {
     state().joinable.remove(thread as usize)
 }
 
+/// Starts the threads that mark, while nobody is stopped: the lock keeps collections away, which would stop this thread
+/// as well, with the record of those threads in its hands.
+unsafe fn prepare_markers() {
+    let _held = lock::lock();
+    heap().prepare_workers();
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_pthread_create(
     out: *mut pthread_t,
@@ -80,8 +87,7 @@ pub unsafe extern "C" fn GC_pthread_create(
     if given.is_null() {
         return libc::ENOMEM;
     }
-    // Before threads are stopped in which anything may be going on.
-    heap().prepare_workers();
+    prepare_markers();
     let mut mode = libc::PTHREAD_CREATE_JOINABLE;
     if !attributes.is_null() {
         pthread_attr_getdetachstate(attributes, &raw mut mode);
@@ -222,6 +228,6 @@ pub unsafe extern "C" fn GC_call_with_alloc_lock(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_start_mark_threads() {
     if is_ready() {
-        heap().prepare_workers();
+        prepare_markers();
     }
 }

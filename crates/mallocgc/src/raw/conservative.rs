@@ -92,7 +92,8 @@ impl Heap {
 
     /// Starts the threads that will help to mark, if one more mutator means more of them. A client
     /// calls this where threads may be started, since a collection it asks for may come where a
-    /// thread holds the system allocator's lock.
+    /// thread holds the system allocator's lock. No collection may begin meanwhile: who is stopped in here
+    /// keeps it waiting for ever.
     pub fn prepare_workers(&self) {
         let inner = self.inner();
         let mutators = inner.world.attached() + 1;

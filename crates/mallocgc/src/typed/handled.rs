@@ -19,7 +19,7 @@ use ::core::ptr::{NonNull, slice_from_raw_parts_mut};
 /// | `[F]` | `[F::At<'gc>]` |
 /// | `str` | |
 /// | [`HeaderSlice<H, [F]>`](HeaderSlice), `HeaderSlice<H, str>` | |
-/// | `dyn Shape<'static>`, after [`dyn_trace!`](crate::typed::dyn_trace)`(dyn Shape<'gc>)` | `dyn Shape<'gc> + 'gc` |
+/// | `dyn Shape<'static>`, after [`dyn_trace!`](crate::typed::dyn_trace!)`(dyn Shape<'gc>)` | `dyn Shape<'gc> + 'gc` |
 /// | [`Unsized<dyn Display>`](Unsized) | `dyn Display`, and whatever else is `'static` |
 ///
 /// # Safety

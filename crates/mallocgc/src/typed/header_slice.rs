@@ -29,7 +29,7 @@ use ::core::marker::PhantomData;
 use ::core::mem::{forget, needs_drop, offset_of};
 use ::core::ptr::{NonNull, slice_from_raw_parts_mut};
 
-/// A header, and behind it a slice or a string, or an array that [`unsize!`](crate::typed::unsize) makes a slice.
+/// A header, and behind it a slice or a string, or an array that [`unsize!`](crate::typed::unsize!) makes a slice.
 ///
 /// # Examples
 ///
@@ -56,7 +56,7 @@ use ::core::ptr::{NonNull, slice_from_raw_parts_mut};
 /// # Ok::<(), mallocgc::raw::HeapError>(())
 /// ```
 ///
-/// A handle names it by its form for `'static`, and [`unsize!`](crate::typed::unsize) makes one of an array:
+/// A handle names it by its form for `'static`, and [`unsize!`](crate::typed::unsize!) makes one of an array:
 ///
 /// ```
 /// use mallocgc::typed::{Gc, HeaderSlice, Heap, Root, unsize};
