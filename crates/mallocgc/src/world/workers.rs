@@ -68,12 +68,12 @@ impl Workers {
         }
         let mut crew = lock(&self.crew);
         let process = std::process::id();
-        if crew.process != process {
+        if crew.process != process && !crew.threads.is_empty() {
             // The parent's threads are not here, and one may have held the lock of their
             // state when it forked: that is given up, with the records of threads.
-            let parents = core::mem::replace(&mut *crew, Crew { process, ..Crew::default() });
-            core::mem::forget(parents);
+            core::mem::forget(core::mem::take(&mut *crew));
         }
+        crew.process = process;
         while crew.threads.len() < wanted {
             let shared = crew.shared.clone();
             let number = crew.threads.len() + 1;
@@ -165,8 +165,11 @@ fn work(shared: &Shared, number: usize) {
 impl Drop for Workers {
     fn drop(&mut self) {
         let crew = self.crew.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if crew.threads.is_empty() {
+            return;
+        }
         if crew.process != std::process::id() {
-            // Never started, or the parent's.
+            // The parent's.
             core::mem::forget(core::mem::take(crew));
             return;
         }
