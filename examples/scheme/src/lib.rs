@@ -46,6 +46,7 @@ use machine::{Machine, Vm};
 use mallocgc::raw::{Config, HeapError};
 use mallocgc::typed::{AllocError, Cx, Gc, Heap, Root};
 use reader::Reader;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::Path;
 use value::{Closure, Fault, Kind, Outcome, Value};
@@ -93,6 +94,8 @@ pub struct Interpreter {
     root: Root<Machine<'static>>,
     heap: Heap,
     heap_limit_bytes: usize,
+    /// Whether the heap was collected since a step last went on, because there was no memory.
+    collected: Cell<bool>,
 }
 
 /// What became of reading and compiling a form.
@@ -120,7 +123,8 @@ impl Interpreter {
             Ok(machine) => cx.root::<Machine<'static>>(machine),
             Err(_) => panic!("no memory for the system"),
         });
-        let interpreter = Interpreter { root, heap, heap_limit_bytes };
+        let collected = Cell::new(false);
+        let interpreter = Interpreter { root, heap, heap_limit_bytes, collected };
         let prelude = interpreter.eval_in(include_str!("prelude.scm"), In::System, &mut |_| {});
         if let Err(failure) = prelude {
             panic!("the prelude failed: {failure:?}");
@@ -275,16 +279,11 @@ impl Interpreter {
                 Err(Fault::Alloc(_)) if begin.is_before(vm.mark()) => {
                     // The heap was collected before this step, and what is in the way may be garbage of the
                     // step itself. Only what fails first in one has no memory.
+                    self.collected.set(false);
                     vm.save();
                     return ControlFlow::Continue(());
                 }
-                Err(Fault::Alloc(_)) => {
-                    // What was set aside is free only after a collection.
-                    match vm.raise_out_of_memory() {
-                        true => Ended::Collect,
-                        false => Ended::Failed(Failure::OutOfMemory),
-                    }
-                }
+                Err(Fault::Alloc(_)) => self.lack(&mut vm),
                 Err(Fault::Error(report)) => match vm.condition(&report) {
                     Ok(condition) if vm.can_raise() => {
                         vm.raise(condition);
@@ -295,10 +294,7 @@ impl Interpreter {
                         vm.save();
                         return ControlFlow::Continue(());
                     }
-                    Err(_) => match vm.raise_out_of_memory() {
-                        true => Ended::Collect,
-                        false => Ended::Failed(Failure::OutOfMemory),
-                    },
+                    Err(_) => self.lack(&mut vm),
                 },
                 Err(Fault::Uncaught(value)) => Ended::Failed(Failure::Raised(print::report(value))),
                 Err(Fault::Exit(status)) => Ended::Failed(Failure::Exit(status)),
@@ -306,6 +302,19 @@ impl Interpreter {
             };
             vm.save();
             return ControlFlow::Break(ended);
+        }
+    }
+
+    /// There is no memory: the program is told, after a collection, without which what was set aside is not free. If
+    /// nothing is set aside, a collection may let that be done.
+    fn lack(&self, vm: &mut Vm<'_, '_>) -> Ended {
+        if vm.raise_out_of_memory() {
+            self.collected.set(false);
+            return Ended::Collect;
+        }
+        match self.collected.replace(true) {
+            false => Ended::Collect,
+            true => Ended::Failed(Failure::OutOfMemory),
         }
     }
 
