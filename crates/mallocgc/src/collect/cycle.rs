@@ -35,6 +35,9 @@ use std::time::Duration;
 /// Smaller heaps are marked by one thread, unless a number was asked for: waking another
 /// takes about as long as marking 5,000 objects.
 const PARALLEL_FROM_BYTES: u64 = 8 << 20;
+/// The same where words are ambiguous: such programs are judged by their processor time, of which several
+/// markers take more, and by stops only where they are long.
+const AMBIGUOUS_PARALLEL_FROM_BYTES: u64 = 64 << 20;
 
 /// How many threads mark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,10 +54,12 @@ pub enum WorkerCount {
 
 impl WorkerCount {
     /// How many mark a heap with so many bytes of objects while that many mutators stand.
-    pub(crate) fn in_stop(self, mutators: usize, heap_bytes: u64) -> usize {
+    pub(crate) fn in_stop(self, mutators: usize, heap_bytes: u64, is_ambiguous: bool) -> usize {
+        let from_bytes =
+            if is_ambiguous { AMBIGUOUS_PARALLEL_FROM_BYTES } else { PARALLEL_FROM_BYTES };
         match self {
             WorkerCount::Fixed(count) => count,
-            WorkerCount::Automatic { .. } if heap_bytes < PARALLEL_FROM_BYTES => 1,
+            WorkerCount::Automatic { .. } if heap_bytes < from_bytes => 1,
             WorkerCount::Automatic { processors } => {
                 processors.div_ceil(4).min(4).max(mutators.min(processors))
             }
@@ -267,7 +272,8 @@ impl Collector {
         self.prepare(parts, request, &stopped, extensions, &mut report);
         let cpu_begin = os::thread_cpu_nanos();
         let live_bytes = space.live_bytes.load(Relaxed);
-        let workers = request.workers.in_stop(stopped.attached(), live_bytes);
+        let workers =
+            request.workers.in_stop(stopped.attached(), live_bytes, space.ambiguous.is_on());
         // Threads are not started now: a stopped one may hold the system allocator's lock.
         let helpers = self.workers.ready().min(workers - 1);
         let helper_nanos = AtomicU64::new(0);
@@ -293,7 +299,7 @@ impl Collector {
 
     /// Starts the threads that help to mark such a heap, as far as the system gives any.
     pub(crate) fn prepare_workers(&self, count: WorkerCount, mutators: usize, heap_bytes: u64) {
-        self.workers.prepare(count.in_stop(mutators, heap_bytes) - 1);
+        self.workers.prepare(count.in_stop(mutators, heap_bytes, false) - 1);
     }
 
     /// The world has just been stopped: everything a cycle begins with.

@@ -102,7 +102,7 @@ impl Heap {
 
     /// Threads that may mark at most, the one that asks for a collection among them.
     pub fn markers(&self) -> usize {
-        self.inner().workers.in_stop(usize::MAX, u64::MAX)
+        self.inner().workers.in_stop(usize::MAX, u64::MAX, true)
     }
 
     /// Which words of objects count.
